@@ -119,13 +119,25 @@ export type Outcome =
   /** Taken, and the service never says more. */
   | { readonly key: string; readonly result: 'accepted'; readonly remoteId?: string | undefined }
   /** Refused; nothing of this row was applied, and it will be refused again until something changes. */
-  | { readonly key: string; readonly result: 'rejected'; readonly code: string; readonly message: string; readonly field?: string | undefined }
+  | {
+      readonly key: string
+      readonly result: 'rejected'
+      readonly code: string
+      readonly message: string
+      readonly field?: string | undefined
+    }
   /** update: there is no such record. */
   | { readonly key: string; readonly result: 'absent' }
   /** insert: there is one already. */
   | { readonly key: string; readonly result: 'exists' }
   /** Nothing of this row was applied and it may pass later. */
-  | { readonly key: string; readonly result: 'retry'; readonly code: string; readonly message: string; readonly afterMs?: number | undefined }
+  | {
+      readonly key: string
+      readonly result: 'retry'
+      readonly code: string
+      readonly message: string
+      readonly afterMs?: number | undefined
+    }
   /** Said explicitly where a reply contradicts itself; the same as saying nothing. */
   | { readonly key: string; readonly result: 'unknown'; readonly code: string; readonly message: string }
 

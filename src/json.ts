@@ -51,4 +51,3 @@ export function exactNumber(digits: string): number | RawJson {
   const float = Number(digits)
   return String(float) === digits ? float : new RawJson(digits)
 }
-

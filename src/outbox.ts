@@ -32,7 +32,14 @@ export interface Wave {
 }
 
 export type JournalEntry =
-  | { readonly n: number; readonly result: Outcome['result']; readonly remoteId?: string | undefined; readonly code?: string | undefined; readonly message?: string | undefined; readonly field?: string | undefined }
+  | {
+      readonly n: number
+      readonly result: Outcome['result']
+      readonly remoteId?: string | undefined
+      readonly code?: string | undefined
+      readonly message?: string | undefined
+      readonly field?: string | undefined
+    }
   /** All of first..last (inclusive) were intended and are ok (or accepted) without a remote id. An optimisation. */
   | { readonly first: number; readonly last: number; readonly result: 'ok' | 'accepted' }
 

@@ -82,7 +82,12 @@ export type FieldSource =
   | { readonly kind: 'value'; readonly value: Constant }
   | { readonly kind: 'template'; readonly template: string }
   | { readonly kind: 'meta'; readonly meta: 'sent_at' | 'run' | 'sync' }
-  | { readonly kind: 'lookup'; readonly object: string; readonly match: Readonly<Record<string, string>>; readonly onMiss: 'reject' | 'null' | 'omit' }
+  | {
+      readonly kind: 'lookup'
+      readonly object: string
+      readonly match: Readonly<Record<string, string>>
+      readonly onMiss: 'reject' | 'null' | 'omit'
+    }
 
 export interface FieldSpec {
   /** Destination field name, one opaque string. */
@@ -146,7 +151,12 @@ export interface Sync {
   readonly match: readonly FieldSpec[]
   readonly fields: readonly FieldSpec[]
   /** `"*"`: every column that no field and no match reads. */
-  readonly star: { readonly except: readonly string[]; readonly nulls: 'clear' | 'skip'; readonly nullsWritten: boolean; readonly where: Where } | null
+  readonly star: {
+    readonly except: readonly string[]
+    readonly nulls: 'clear' | 'skip'
+    readonly nullsWritten: boolean
+    readonly where: Where
+  } | null
   readonly send: 'row' | 'changed'
   readonly backfill: boolean | null
   readonly dependsOn: readonly string[]

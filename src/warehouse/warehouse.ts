@@ -17,8 +17,21 @@ export interface ModelQuery {
  * Column i of the file is `columns[i]` as raw text (src/values.ts says which texts are allowed), NULL apart from ''.
  */
 export type Extract =
-  | { readonly format: 'csv'; readonly path: string; readonly rows: number; readonly columns: readonly Column[]; readonly maxLineBytes: number; readonly position: string | null }
-  | { readonly format: 'parquet'; readonly path: string; readonly rows: number; readonly columns: readonly Column[]; readonly position: string | null }
+  | {
+      readonly format: 'csv'
+      readonly path: string
+      readonly rows: number
+      readonly columns: readonly Column[]
+      readonly maxLineBytes: number
+      readonly position: string | null
+    }
+  | {
+      readonly format: 'parquet'
+      readonly path: string
+      readonly rows: number
+      readonly columns: readonly Column[]
+      readonly position: string | null
+    }
 
 export interface Warehouse {
   /**
