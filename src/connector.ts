@@ -230,6 +230,8 @@ export interface Destination {
   close?(): Promise<void>
 }
 
+// A registry of connectors holds settings of every shape; each connector's own schema checks them.
+// oxlint-disable-next-line typescript/no-explicit-any
 export interface Connector<Config = any, Options = any> {
   readonly name: string
   readonly description: string
