@@ -128,7 +128,7 @@ export async function clearProgress(paths: StatePaths): Promise<void> {
 /** Null when there is none. A run that was killed leaves one behind: ask the lock whether it is alive. */
 export async function readProgress(paths: StatePaths): Promise<Progress | null> {
   const text = await readFile(paths.progress, 'utf8').catch(ignore('ENOENT', ''))
-  return parseAs<Progress>(text, (it) => typeof it['run'] === 'string' && typeof it['phase'] === 'string')
+  return parseAs<Progress>(text, (it) => typeof it.run === 'string' && typeof it.phase === 'string')
 }
 
 /** A row that did not arrive, as it stands after the last run. */
@@ -157,7 +157,7 @@ export async function writeRejected(paths: StatePaths, rows: Iterable<RejectedRo
 
 /** Current rejections and held rows, in the order they were written; lines that can't be read are passed over. */
 export function readRejected(paths: StatePaths): AsyncIterable<RejectedRow> {
-  return readLines<RejectedRow>(paths.rejected, (it) => typeof it['key'] === 'string' && typeof it['code'] === 'string')
+  return readLines<RejectedRow>(paths.rejected, (it) => typeof it.key === 'string' && typeof it.code === 'string')
 }
 
 /** One outcome that was not ok. */
@@ -186,7 +186,7 @@ export async function readAttempts(paths: StatePaths, key: string): Promise<(Att
   for (const name of names) {
     if (!name.endsWith('.ndjson')) continue
     const run = name.slice(0, -'.ndjson'.length)
-    for await (const attempt of readLines<Attempt>(join(paths.attempts, name), (it) => it['key'] === key)) found.push({ ...attempt, run })
+    for await (const attempt of readLines<Attempt>(join(paths.attempts, name), (it) => it.key === key)) found.push({ ...attempt, run })
   }
   return found.sort((a, b) => compare(b.at, a.at) || compare(b.run, a.run))
 }
@@ -233,7 +233,7 @@ async function* lines(rows: Iterable<unknown> | AsyncIterable<unknown>): AsyncGe
   yield chunk
 }
 
-async function* readLines<T>(path: string, test: (it: Record<string, unknown>) => boolean): AsyncGenerator<T> {
+async function* readLines<T>(path: string, test: (it: Loose<T>) => boolean): AsyncGenerator<T> {
   if (!(await stat(path).catch(() => null))) return
   const reader = createInterface({ input: createReadStream(path, 'utf8'), crlfDelay: Infinity })
   for await (const line of reader) {
@@ -242,15 +242,18 @@ async function* readLines<T>(path: string, test: (it: Record<string, unknown>) =
   }
 }
 
-function isRecord(it: Record<string, unknown>): boolean {
-  const text = ['run', 'sync', 'status', 'started_at'].every((name) => typeof it[name] === 'string')
-  return text && typeof it['counts'] === 'object' && it['counts'] !== null && Array.isArray(it['reasons'])
+/** An object that may be a T: what a file claims. */
+type Loose<T> = Readonly<Partial<Record<keyof T, unknown>>>
+
+function isRecord(it: Loose<RunRecord>): boolean {
+  const text = [it.run, it.sync, it.status, it.started_at].every((value) => typeof value === 'string')
+  return text && typeof it.counts === 'object' && it.counts !== null && Array.isArray(it.reasons)
 }
 
-function parseAs<T>(text: string, test: (it: Record<string, unknown>) => boolean): T | null {
+function parseAs<T>(text: string, test: (it: Loose<T>) => boolean): T | null {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && test(value as Record<string, unknown>) ? (value as T) : null
+    return typeof value === 'object' && value !== null && test(value as Loose<T>) ? (value as T) : null
   } catch {
     return null
   }
