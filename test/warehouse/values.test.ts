@@ -75,13 +75,17 @@ describe('canonical', () => {
   })
 
   it('gives one JSON number to every spelling of a value', () => {
-    const spelling = fc.tuple(fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n }), fc.integer({ min: -60, max: 60 }), fc.nat(3))
+    const spelling = fc.tuple(
+      fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n }).filter((n) => n !== 0n),
+      fc.integer({ min: -60, max: 60 }),
+      fc.nat(3),
+    )
     fc.assert(
       fc.property(spelling, ([digits, exponent, zeros]) => {
         const plain = canonical('json', `${digits}e${exponent}`)
         expect(canonical('json', `${digits}${'0'.repeat(zeros)}E${exponent - zeros}`)).toBe(plain)
         expect(canonical('json', `${digits}.${'0'.repeat(zeros + 1)}e${exponent}`)).toBe(plain)
-        expect(Number(plain)).toBe(Number(`${digits}e${exponent}`) || 0)
+        expect(Number(plain)).toBe(Number(`${digits}e${exponent}`))
         expect(canonical('json', plain)).toBe(plain)
       }),
     )
