@@ -30,8 +30,8 @@ type Message = { ready?: true; got?: boolean; pid: number; message?: string }
 const heard = (child: ChildProcess) => new Promise<Message>((resolve) => child.once('message', (message) => resolve(message as Message)))
 const gone = (child: ChildProcess) => new Promise<void>((resolve) => child.once('exit', () => resolve()))
 
-async function other(then: 'keep' | 'try' = 'keep'): Promise<ChildProcess> {
-  const child = fork(new URL('holder.ts', import.meta.url), [folder, 'crm', then], { execArgv: ['--import', 'tsx'] })
+async function other(): Promise<ChildProcess> {
+  const child = fork(new URL('holder.ts', import.meta.url), [folder, 'crm'], { execArgv: ['--import', 'tsx'] })
   children.push(child)
   await heard(child)
   return child
@@ -122,7 +122,7 @@ describe('a lock of another process', () => {
 
   it('is won by exactly one of four processes when its holder died', async () => {
     for (const round of [1, 2, 3]) {
-      const racers = await Promise.all([other('try'), other('try'), other('try'), other('try')])
+      const racers = await Promise.all([other(), other(), other(), other()])
       await writeFile(join(folder, 'crm.lock'), JSON.stringify(await deadHolder({ token: `dead-${round}` })))
       const answers = await Promise.all(racers.map(told))
       expect(answers.filter((it) => it.got)).toHaveLength(1)

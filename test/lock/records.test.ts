@@ -79,8 +79,7 @@ describe('run records', () => {
 
   it('are kept for the last 100 runs, with what their rows met', async () => {
     const paths = await prepareState(project(), sync)
-    const name = (i: number) => newRunId(Date.UTC(2026, 0, 1) + i * 60_000)
-    const runs = Array.from({ length: 103 }, (_, i) => name(i))
+    const runs = Array.from({ length: 103 }, (_, i) => newRunId(Date.UTC(2026, 0, 1) + i * 60_000))
     for (const [i, run] of runs.entries()) {
       if (i < 3) await appendAttempts(paths, run, [attempt('1')])
       await writeRecord(paths, record({ run, started_at: new Date(Date.UTC(2026, 0, 1) + i * 60_000).toISOString() }))
