@@ -95,7 +95,7 @@ describe('canonical', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         const text = canonical('json', JSON.stringify(value))
-        expect(JSON.parse(text)).toStrictEqual(JSON.parse(JSON.stringify(value).replaceAll(/(?<![\d.e"\\])-0(?![.\de])/g, '0')))
+        expect(JSON.parse(text)).toStrictEqual(JSON.parse(JSON.stringify(value)))
         expect(canonical('json', JSON.stringify(reversed(value)))).toBe(text)
       }),
     )
