@@ -23,6 +23,8 @@ export type Extract =
       readonly rows: number
       readonly columns: readonly Column[]
       readonly maxLineBytes: number
+      /** Some value holds a newline (or nobody looked): then one thread must read the file. */
+      readonly multiline?: boolean
       readonly position: string | null
     }
   | {
