@@ -181,7 +181,10 @@ export interface HttpDefaults {
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** Appended to the base's path; may carry a query. Values in it must be percent-encoded. */
   readonly path: string
+  /** The path as traces and messages may show it, where `path` holds row values. */
+  readonly route?: string | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly query?: Readonly<Record<string, string | number | undefined>> | undefined
   /** Sent as JSON (exact numbers). */
