@@ -22,6 +22,8 @@ export interface Project {
   readonly secrets: readonly string[]
   /** Every `${env:…}`, `${file:…}`, `${var:…}` the project reads. Values are not kept. */
   readonly variables: readonly VariableUse[]
+  /** Things a user should know that stop nothing, one sentence each. */
+  readonly warnings: readonly string[]
 }
 
 export interface VariableUse {
