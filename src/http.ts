@@ -1,4 +1,5 @@
 /** The HTTP client every connector gets: one request, no retry, no redirect, and an error that says whether it left. */
+import { setMaxListeners } from 'node:events'
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, gzip, inflate } from 'node:zlib'
 import { Agent, EnvHttpProxyAgent, type Dispatcher } from 'undici'
@@ -38,6 +39,8 @@ let shared: Dispatcher | undefined
 
 /** Gives `ConnectorIO.http`. Idle connections close by themselves and keep no process alive. */
 export function createHttp(io: HttpIO): ConnectorIO['http'] {
+  // Every request in flight listens: Node would warn at the eleventh.
+  setMaxListeners(0, io.signal)
   return (base, defaults = {}) => {
     const dispatcher = io.dispatcher ?? (shared ??= createDispatcher())
     const target = parseBase(base)
