@@ -1,0 +1,125 @@
+/** What only the systems themselves can say: logins, columns of models, fields of objects. Writes nothing. */
+import type { Account, FieldInfo } from '../connector.ts'
+import type { Project, Sync, WarehouseEntry } from '../config/types.ts'
+import { CdpError, ConfigErrors, nearest } from '../errors.ts'
+import { compileMapping } from '../mapping.ts'
+import { openDestination, targetOf } from '../open.ts'
+import { openWarehouse } from '../warehouse/open.ts'
+import type { Warehouse } from '../warehouse/warehouse.ts'
+import type { Session } from './session.ts'
+
+/** Every problem of every sync; one that fails keeps no other from being checked. */
+export async function checkLive(project: Project, syncs: readonly Sync[], session: Session): Promise<CdpError[]> {
+  const problems: CdpError[] = []
+  const collect = async (work: () => Promise<void>): Promise<void> => {
+    session.signal.throwIfAborted()
+    try {
+      await work()
+    } catch (error) {
+      if (error instanceof ConfigErrors) problems.push(...error.errors)
+      else if (error instanceof CdpError) problems.push(error)
+      else throw error
+    }
+  }
+  for (const entry of new Set(syncs.map((it) => it.warehouse))) {
+    session.say(`Checking warehouse ${entry.name}.`)
+    await collect(() => checkWarehouse(project, entry, syncs, collect))
+  }
+  const targets = new Map<string, Sync>()
+  for (const sync of syncs) {
+    session.say(`Checking ${sync.destination.name} for ${sync.name}.`)
+    await collect(() => checkDestination(project, sync, session, targets, problems))
+  }
+  return problems
+}
+
+async function checkWarehouse(
+  project: Project,
+  entry: WarehouseEntry,
+  syncs: readonly Sync[],
+  collect: (work: () => Promise<void>) => Promise<void>,
+): Promise<void> {
+  const warehouse = await openWarehouse(entry, { root: project.root })
+  try {
+    await warehouse.check()
+    for (const sync of syncs) if (sync.warehouse === entry) await collect(() => checkModel(warehouse, sync))
+  } finally {
+    await warehouse.close()
+  }
+}
+
+async function checkModel(warehouse: Warehouse, sync: Sync): Promise<void> {
+  const { sql, where, condition } = sync.model
+  const columns = await warehouse.describe({ sync: sync.name, run: 'validate', sql, where, condition })
+  const names = columns.map((it) => it.name)
+  const missing = sync.model.key.filter((it) => !names.includes(it))
+  const problems: CdpError[] = missing.map((name) => {
+    const near = nearest(name, names)
+    const hint = near ? `Did you mean "${near}"?` : `Its columns: ${names.join(', ')}.`
+    return new CdpError('CDP5020', `The model has no column "${name}", which model.key names.`, {
+      where: sync.locate(['model', 'key']),
+      hint,
+    })
+  })
+  try {
+    compileMapping(sync, columns)
+  } catch (error) {
+    if (!(error instanceof ConfigErrors)) throw error
+    problems.push(...error.errors)
+  }
+  if (problems.length > 0) throw new ConfigErrors(problems)
+}
+
+async function checkDestination(
+  project: Project,
+  sync: Sync,
+  session: Session,
+  targets: Map<string, Sync>,
+  problems: CdpError[],
+): Promise<void> {
+  const { destination, stop } = openDestination(project, sync, session.context())
+  try {
+    const account = await destination.check()
+    problems.push(...sameTarget(sync, account, targets))
+    const fields = await destination.describe?.(sync.object)
+    if (fields) problems.push(...unknownFields(sync, fields))
+  } finally {
+    await destination.close?.()
+    stop()
+  }
+}
+
+/** Two entries may be one account, which only the account's id tells. */
+function sameTarget(sync: Sync, account: Account, targets: Map<string, Sync>): CdpError[] {
+  if (sync.mode === 'append' || sync.spec.namesSync) return []
+  const target = targetOf(sync, account)
+  const other = targets.get(target)
+  if (!other) {
+    targets.set(target, sync)
+    return []
+  }
+  const own = new Set(other.fields.map((it) => it.name))
+  const shared = sync.fields.filter((it) => own.has(it.name)).map((it) => it.name)
+  const both = sync.mode === 'mirror' && other.mode === 'mirror'
+  if (!both && shared.length === 0) return []
+  const what = both ? 'both mirror' : `both write ${shared.join(', ')} in`
+  const message = `${sync.name} and ${other.name} ${what} ${sync.object} of one account, ${account.name} (${account.id}).`
+  return [new CdpError('CDP5021', message, { where: sync.where, hint: 'Let one sync write it, or give them different fields.' })]
+}
+
+function unknownFields(sync: Sync, known: readonly FieldInfo[]): CdpError[] {
+  const byName = new Map(known.map((it) => [it.name, it]))
+  const problems: CdpError[] = []
+  for (const field of [...sync.match, ...sync.fields]) {
+    const found = byName.get(field.name)
+    if (found && !found.readOnly) continue
+    const near = found ? undefined : nearest(field.name, byName.keys())
+    const message = found
+      ? `"${field.name}" of ${sync.object} is read-only at the destination.`
+      : `${sync.object} has no field "${field.name}" at the destination.`
+    const hint = found ? 'Remove it from fields.' : near ? `Did you mean "${near}"?` : 'Create it there, or remove it from fields.'
+    if (!found || !sync.match.includes(field))
+      problems.push(new CdpError(found ? 'CDP5023' : 'CDP5022', message, { where: field.where, hint }))
+  }
+  return problems
+}
