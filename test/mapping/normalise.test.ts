@@ -1,13 +1,17 @@
 /** Both forms of every normaliser say the same, on shared vectors and on anything else. */
 import { readFileSync } from 'node:fs'
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Normaliser } from '../../src/connector.ts'
 import { normalise, normaliseSql } from '../../src/normalise.ts'
 
 const NORMALISERS: readonly Normaliser[] = ['exact', 'trim', 'lower_ascii', 'email', 'digits', 'e164']
-const vectors = JSON.parse(readFileSync(new URL('normaliser-vectors.json', import.meta.url), 'utf8')) as [Normaliser, string, string | null][]
+const vectors = JSON.parse(readFileSync(new URL('normaliser-vectors.json', import.meta.url), 'utf8')) as [
+  Normaliser,
+  string,
+  string | null,
+][]
 
 let instance: DuckDBInstance
 let db: DuckDBConnection
@@ -44,7 +48,12 @@ describe('normalisers', () => {
   it.each(NORMALISERS)('%s agrees with its vectors in SQL', async (normaliser) => {
     const mine = vectors.filter(([name]) => name === normaliser)
     expect(mine.length).toBeGreaterThan(2)
-    expect(await inSql(normaliser, mine.map(([, text]) => text))).toEqual(mine.map(([, , expected]) => expected))
+    expect(
+      await inSql(
+        normaliser,
+        mine.map(([, text]) => text),
+      ),
+    ).toEqual(mine.map(([, , expected]) => expected))
   })
 
   it.each(NORMALISERS)('%s of NULL is NULL in SQL', async (normaliser) => {
