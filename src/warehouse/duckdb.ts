@@ -1,0 +1,224 @@
+/**
+ * DuckDB: a user's database file, opened to read only, or the CSV, Parquet and JSON files of the project without one.
+ * A model is one SELECT, so it can write nothing; extensions are never downloaded.
+ */
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type DuckDBConnection, DuckDBInstance, StatementType } from '@duckdb/node-api'
+import type { DuckdbSettings, WarehouseEntry } from '../config/types.ts'
+import { CdpError } from '../errors.ts'
+import type { Column } from '../types.ts'
+import { logicalType, rawSql } from './duckdb-types.ts'
+import { bareCondition, checkColumns, checkWanted, length, placeAt, point, quoteText, runComment, statementBody, wrap } from './model.ts'
+import type { WarehouseContext } from './open.ts'
+import type { Extract, ExtractIO, ModelQuery, Warehouse } from './warehouse.ts'
+
+export async function openDuckdb(entry: WarehouseEntry, context: WarehouseContext): Promise<Warehouse> {
+  const settings = entry.settings as DuckdbSettings
+  const spill = await mkdtemp(join(tmpdir(), 'cdp-sync-duckdb-'))
+  const removeSpill = (): Promise<void> => rm(spill, { recursive: true, force: true })
+  const instance = await openInstance(entry, settings, context, spill).catch(async (error: unknown) => {
+    await removeSpill()
+    throw error
+  })
+  return {
+    describe: (query) => connected(instance, (db) => describe(db, query)),
+    extract: (query, columns, folder, io) =>
+      connected(instance, (db) => extract(db, query, columns, join(folder, 'extract.parquet'), settings.timezone, io)),
+    check: () => connected(instance, async (db) => void (await db.run('SELECT 1'))),
+    close: () => {
+      instance.closeSync()
+      return removeSpill()
+    },
+  }
+}
+
+async function openInstance(
+  entry: WarehouseEntry,
+  { path }: DuckdbSettings,
+  { root, memory, threads }: WarehouseContext,
+  spill: string,
+): Promise<DuckDBInstance> {
+  if (path !== undefined) await checkFile(path, entry.where)
+  try {
+    const instance = await DuckDBInstance.create(path ?? ':memory:', {
+      access_mode: path === undefined ? 'READ_WRITE' : 'READ_ONLY',
+      file_search_path: root,
+      temp_directory: spill,
+      autoinstall_known_extensions: 'false',
+      allow_community_extensions: 'false',
+      ...(memory === undefined ? {} : { memory_limit: `${Math.round(memory)}B` }),
+      ...(threads === undefined ? {} : { threads: String(threads) }),
+    })
+    // The zone needs an extension that is built in but not loaded while an instance is made.
+    await connected(instance, (db) => db.run(`SET GLOBAL TimeZone = 'UTC'; SET lock_configuration = true`))
+    return instance
+  } catch (error) {
+    throw openError(error, path ?? ':memory:', entry.where)
+  }
+}
+
+async function checkFile(path: string, where: string): Promise<void> {
+  const found = await stat(path).catch(() => null)
+  if (found?.isFile()) return
+  throw new CdpError('CDP2200', found ? `${path} is no file` : `there is no file ${path}`, {
+    where,
+    hint: 'Correct `path` of the warehouse. Without `path` models read CSV, Parquet and JSON files of the project.',
+  })
+}
+
+function openError(error: unknown, path: string, where: string): CdpError {
+  const message = messageOf(error)
+  if (/lock on file/.test(message)) {
+    const holder = /held in (.*?\(PID \d+\))/.exec(message)?.[1]
+    return new CdpError('CDP2201', `another process has ${path} open to write${holder ? `: ${holder}` : ''}`, {
+      where,
+      hint: 'DuckDB lets one process write or several read. Run again when it is done, or read a copy.',
+      cause: error,
+    })
+  }
+  if (/newer version|older version|storage version|version number/i.test(message)) {
+    return new CdpError('CDP2203', `${path} is of another version of DuckDB: ${firstLine(message)}`, {
+      where,
+      hint: 'Write it with an older DuckDB, or ATTACH … (STORAGE_VERSION …) and COPY FROM DATABASE into it.',
+      cause: error,
+    })
+  }
+  return new CdpError('CDP2202', `${path} can't be opened as a DuckDB database: ${firstLine(message)}`, {
+    where,
+    hint: "Check that it is one. CSV, Parquet and JSON files need no `path`: name them in the model, FROM 'data/file.csv'.",
+    cause: error,
+  })
+}
+
+async function connected<T>(instance: DuckDBInstance, use: (db: DuckDBConnection) => Promise<T>): Promise<T> {
+  const db = await instance.connect()
+  try {
+    return await use(db)
+  } finally {
+    db.closeSync()
+  }
+}
+
+async function describe(db: DuckDBConnection, query: ModelQuery): Promise<Column[]> {
+  return (await inspect(db, query)).columns
+}
+
+async function extract(
+  db: DuckDBConnection,
+  query: ModelQuery,
+  wanted: readonly Column[],
+  path: string,
+  timezone: string | undefined,
+  io: ExtractIO,
+): Promise<Extract> {
+  io.signal.throwIfAborted()
+  const { columns, body } = await inspect(db, query)
+  checkWanted(query, wanted, columns)
+  const list = wanted.map((column, i) => `${rawSql(column, timezone)} AS c${i}`).join(', ')
+  const selected = wrap(query, body, list)
+  const before = `${runComment(query)}COPY (\n`
+  const stop = (): void => db.interrupt()
+  io.signal.addEventListener('abort', stop, { once: true })
+  try {
+    const result = await db.runAndReadAll(`${before}${selected.sql}\n) TO ${quoteText(path)} (FORMAT parquet, COMPRESSION lz4)`)
+    const rows = Number(result.getRows()[0]?.[0])
+    io.progress((await stat(path)).size)
+    return { format: 'parquet', path, rows, columns: wanted, position: null }
+  } catch (error) {
+    io.signal.throwIfAborted()
+    throw queryError(error, query, before + selected.before)
+  } finally {
+    io.signal.removeEventListener('abort', stop)
+  }
+}
+
+/** Proves that the model is one SELECT and its condition one expression; nothing of them has run yet. */
+async function inspect(db: DuckDBConnection, query: ModelQuery): Promise<{ columns: Column[]; body: string }> {
+  const columns = await parse(db, query, query.sql, '')
+  checkColumns(query, columns)
+  const body = statementBody(query.sql)
+  const whole = wrap({ ...query, condition: null }, body)
+  // DuckDB numbers columns of one name in a subquery, so names come from the model alone.
+  await parse(db, query, whole.sql, whole.before)
+  if (query.condition !== null) {
+    for (const sql of [bareCondition(body, query.condition), wrap(query, body).sql]) {
+      await parse(db, query, sql, sql).catch((error: unknown) => {
+        throw new CdpError('CDP2104', `the condition \`${query.condition}\` is no condition: ${messageOf(error)}`, {
+          where: query.where,
+          hint: 'Write one expression over the columns of the model, as it would stand after WHERE.',
+          cause: error,
+        })
+      })
+    }
+  }
+  return { columns, body }
+}
+
+/** The columns of one SELECT, prepared and not run. */
+async function parse(db: DuckDBConnection, query: ModelQuery, sql: string, before: string): Promise<Column[]> {
+  const noQuery = (what: string): CdpError =>
+    new CdpError('CDP2101', `the model is no query that returns rows: ${what}`, {
+      where: query.where,
+      hint: 'Write one SELECT (WITH, FROM and VALUES are fine); a model changes nothing.',
+    })
+  // DuckDB has no message for a text without a statement.
+  if (/^(\s|;|--[^\n]*(\n|$)|\/\*.*?\*\/)*$/s.test(sql)) throw noQuery('it is empty')
+  try {
+    const statements = await db.extractStatements(sql)
+    if (statements.count !== 1) {
+      throw new CdpError('CDP2102', 'the model is more than one statement', { where: query.where, hint: 'Leave one SELECT.' })
+    }
+    const statement = await statements.prepare(0)
+    try {
+      if (statement.statementType !== StatementType.SELECT)
+        throw noQuery(`it is a statement of type ${StatementType[statement.statementType]}`)
+      if (statement.parameterCount > 0) throw noQuery('it has parameters')
+      return Array.from({ length: statement.columnCount }, (_, i) => {
+        const native = String(statement.columnType(i))
+        return { name: statement.columnName(i), native, type: logicalType(native) }
+      })
+    } finally {
+      statement.destroySync()
+    }
+  } catch (error) {
+    throw queryError(error, query, before)
+  }
+}
+
+/** An error of a statement, with the place DuckDB drew below `LINE n:`. `before` is what stood in front of the model. */
+function queryError(error: unknown, query: ModelQuery, before: string): CdpError {
+  if (error instanceof CdpError) return error
+  const message = messageOf(error).replace(/^Failed to extract statements: /, '')
+  const [said = message] = message.split('\n\nLINE ')
+  const drawn = /\n\nLINE (\d+): (.*)\n( *)\^/.exec(message)
+  // A cast that fails quotes the value.
+  const shown = /^(Conversion|Out of Range|Invalid Input|Constraint) Error/.test(said)
+    ? said.replaceAll(/"[^"]*"|'[^']*'/g, '"(hidden)"')
+    : said
+  const extension = /Install it first|extension .* not found/i.test(said)
+  return new CdpError('CDP2100', firstLine(shown), {
+    ...(drawn ? placed(query, before, drawn) : { where: query.where }),
+    hint: extension
+      ? 'The model needs an extension; cdp-sync downloads none. Read local files, or load the data into the database.'
+      : 'Correct the SQL of the model.',
+    cause: error,
+  })
+}
+
+function placed(
+  query: ModelQuery,
+  before: string,
+  [, line = '', text = '', indent = '']: RegExpExecArray,
+): { where: string; frame?: string } {
+  const at = Number(line) - placeAt(before, length(before)).line + 1
+  const column = indent.length - `LINE ${line}: `.length + 1
+  const known = query.sql.split('\n')[at - 1]
+  // A long line is drawn in part: then only the line is known.
+  if (known === undefined || column < 1) return { where: query.where }
+  return point(query, { line: at, column: known === text ? column : 1 })
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+const firstLine = (message: string): string => message.split('\n').slice(0, 2).join('; ').trim()

@@ -1,0 +1,146 @@
+/** Two things the driver has no call for: describing a statement without running it, and a COPY straight into a file. */
+import { isUtf8 } from 'node:buffer'
+import { createWriteStream } from 'node:fs'
+import { finished } from 'node:stream/promises'
+import type { Client, Connection, FieldDef, Submittable } from 'pg'
+import { CdpError } from '../errors.ts'
+
+/**
+ * Parses and describes one statement by the extended protocol, unnamed (it outlives nothing, so PgBouncer may be
+ * between), and runs nothing. The fields of its rows; null when it returns none. Throws the server's error: for syntax,
+ * for several statements, for whatever tries to end the statement early.
+ */
+export function describeStatement(client: Client, text: string): Promise<readonly FieldDef[] | null> {
+  return new Promise((resolve, reject) => {
+    let fields: readonly FieldDef[] | null = null
+    const statement: Submittable & Replies = {
+      submit(connection) {
+        connection.parse({ name: '', text, types: [] }, true)
+        connection.describe({ type: 'S', name: '' }, true)
+        connection.sync()
+      },
+      handleRowDescription(message) {
+        fields = message.fields
+      },
+      handleError: reject,
+      handleReadyForQuery() {
+        resolve(fields)
+      },
+    }
+    client.query(statement)
+  })
+}
+
+/** What the driver calls on whatever it was given to submit. */
+interface Replies {
+  handleRowDescription?(message: { fields: readonly FieldDef[] }): void
+  handleCopyData?(message: { chunk: Buffer }): void
+  handleCommandComplete?(message: { text: string }): void
+  handleError(error: Error): void
+  handleReadyForQuery(): void
+}
+
+export interface Spooled {
+  readonly rows: number
+  readonly maxLineBytes: number
+  readonly multiline: boolean
+}
+
+const BLOCK = 1024 * 1024
+const NEWLINE = 10
+const BOM = Buffer.from([0xef, 0xbb, 0xbf])
+
+/**
+ * Runs a `COPY … TO STDOUT (FORMAT csv)` into a new file at `path`. The protocol sends one message per row
+ * (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY), so rows are counted and measured without a
+ * look at quotes. Resolves when the server has said that it is done and counted the same rows, and the file is written.
+ */
+export async function copyToFile(
+  client: Client,
+  sql: string,
+  path: string,
+  io: { readonly checkUtf8: boolean; progress(bytes: number): void },
+): Promise<Spooled> {
+  const file = createWriteStream(path, { flags: 'wx', mode: 0o600, highWaterMark: 2 * BLOCK })
+  const written = finished(file)
+  written.catch(() => {})
+  try {
+    const spooled = await receive(client, sql, file, io)
+    file.end()
+    await written
+    return spooled
+  } catch (error) {
+    file.destroy()
+    throw error
+  }
+}
+
+function receive(
+  client: Client,
+  sql: string,
+  file: NodeJS.WritableStream,
+  io: { readonly checkUtf8: boolean; progress(bytes: number): void },
+): Promise<Spooled> {
+  return new Promise((resolve, reject) => {
+    const { stream } = connectionOf(client)
+    let block = Buffer.allocUnsafe(BLOCK)
+    let used = 0
+    let bytes = 0
+    let rows = 0
+    let maxLineBytes = 0
+    let multiline = false
+    let counted = -1
+
+    const write = (data: Buffer): void => {
+      bytes += data.length
+      if (!file.write(data)) stream.pause()
+      io.progress(bytes)
+    }
+    const flush = (): void => {
+      if (used > 0) write(block.subarray(0, used))
+      block = Buffer.allocUnsafe(BLOCK)
+      used = 0
+    }
+    file.on('drain', () => stream.resume())
+    file.on('error', (error) => reject(error))
+
+    const copy: Submittable & Replies = {
+      submit: (connection: Connection) => connection.query(sql),
+      handleCopyData({ chunk }) {
+        // A reader drops the BOM a file begins with: this one is a value's.
+        if (rows === 0 && chunk.subarray(0, 3).equals(BOM)) write(BOM)
+        rows++
+        if (chunk.length > maxLineBytes) maxLineBytes = chunk.length
+        if (!multiline) multiline = chunk.indexOf(NEWLINE) !== chunk.length - 1
+        if (io.checkUtf8 && !isUtf8(chunk)) {
+          reject(new CdpError('CDP2011', `row ${rows} of the model holds text that is not UTF-8`, { hint: NOT_UTF8 }))
+        }
+        if (used + chunk.length > BLOCK) flush()
+        // The driver reuses the memory of a chunk, so it is copied either way.
+        if (chunk.length > BLOCK) write(Buffer.from(chunk))
+        else used += chunk.copy(block, used)
+      },
+      handleCommandComplete({ text }) {
+        counted = Number(/^COPY (\d+)$/.exec(text)?.[1] ?? -1)
+      },
+      handleError: reject,
+      handleReadyForQuery() {
+        flush()
+        if (counted === rows) resolve({ rows, maxLineBytes, multiline })
+        else
+          reject(
+            new CdpError('CDP2013', `PostgreSQL counted ${counted} rows and sent ${rows}`, { hint: 'Nothing was taken over. Run again.' }),
+          )
+      },
+    }
+    client.query(copy)
+  })
+}
+
+const NOT_UTF8 =
+  "The database has the encoding SQL_ASCII, which checks nothing. Convert the column in the model: convert_from(column::bytea, 'LATIN1')."
+
+/** The driver's connection, which its types leave out: to pause a server that is faster than the disk, or to drop it. */
+export function connectionOf(client: Client): Connection {
+  return (client as unknown as { connection: Connection }).connection
+}
