@@ -60,10 +60,10 @@ function checkForm(field: Readonly<Record<string, unknown>>, context: z.Refineme
   const forms = Object.keys(FORMS).filter((name) => field[name] !== undefined)
   const [kind] = forms
   if (kind === undefined) return fail('says nowhere where its value comes from', [], 'Give it a column, a value or a template.')
-  if (forms.length > 1) return fail(`has both ${forms[0]} and ${forms[1]}`, [forms[1] ?? ''], 'Keep one.')
   for (const name of Object.keys(field)) {
     if (field[name] === undefined || name === kind || COMMON.includes(name) || FORMS[kind]?.includes(name)) continue
-    fail(`does not go with ${kind}`, [name], `With ${kind} go ${[...(FORMS[kind] ?? []), ...COMMON].join(', ')}.`)
+    const goes = [...(FORMS[kind] ?? []), ...COMMON].join(', ')
+    fail(`does not go with ${kind}`, [name], forms.includes(name) ? 'Keep one of the two.' : `With ${kind} go ${goes}.`)
   }
   if (kind === 'lookup' && Object.keys((field['match'] as object | undefined) ?? {}).length === 0)
     fail('needs match: the fields to look up by', [], 'For example match: { Email: owner_email }.')
@@ -128,7 +128,7 @@ const model = z
     const fail = (message: string, path: string[]): void =>
       context.addIssue({ code: 'custom', path, message, params: { code: 'CDP1014', side: 'key' } })
     if (given.length === 0) fail('needs one of file, sql and table', [])
-    if (given.length > 1) fail(`has both ${given[0]} and ${given[1]}: keep one`, [given[1] ?? ''])
+    if (given.length > 1) fail(`stands beside ${given[0]}: keep one of the two`, [given[1] ?? ''])
   })
   .describe('The query whose rows are the wanted state.')
 

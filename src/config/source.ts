@@ -32,9 +32,7 @@ export interface Problem {
 /** Parses one YAML file; syntax errors go to `problems`. Only then is the tree not to be trusted: null. */
 export function parseSource(file: string, text: string, problems: Problem[]): Source | null {
   const lines = new LineCounter()
-  // Keys are names: `1` and "1" are one, `01` and `1` are two.
-  const uniqueKeys = (a: unknown, b: unknown): boolean => keyText(a) !== null && keyText(a) === keyText(b)
-  const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys })
+  const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: sameKey })
   const source: Source = { file, text, doc, lines, hidden: [] }
   // What follows the first syntax error is mostly its echo; duplicate keys each stand for themselves.
   const syntax = doc.errors.find((error) => error.code !== 'DUPLICATE_KEY')
@@ -92,6 +90,9 @@ export function unquotedTemplate(spot: Spot): Problem {
 }
 
 const sentence = (text: string): string => `${text.replace(/\.?$/, '')}.`
+
+/** Keys are names: `1` and "1" are one, `01` and `1` are two. */
+const sameKey = (a: unknown, b: unknown): boolean => keyText(a) !== null && keyText(a) === keyText(b)
 
 /** The text a key is found by; null for a key that is no plain text. */
 export function keyText(key: unknown): string | null {

@@ -150,11 +150,11 @@ describe('mistakes in a sync', () => {
       await wrong(sync('  a: { column: b, value: c }\n  d: { value: e, map: { f: g } }\n  h: { nulls: skip }\n  i: { lookup: users }\n')),
     ).toMatchInlineSnapshot(`
       "
-      syncs/contacts.yaml:7:19 CDP1140 fields.a.value has both column and value.
+      syncs/contacts.yaml:7:19 CDP1140 fields.a.value does not go with column.
         |
       7 |   a: { column: b, value: c }
         |                   ^^^^^
-      = Keep one.
+      = Keep one of the two.
 
       syncs/contacts.yaml:8:18 CDP1140 fields.d.map does not go with value.
         |
@@ -187,7 +187,7 @@ describe('mistakes in a sync', () => {
     `)
     expect(await wrong(SYNC.replace('table: people', 'table: people, sql: select 1'))).toMatchInlineSnapshot(`
       "
-      syncs/contacts.yaml:1:10 CDP1014 model.table has both sql and table: keep one.
+      syncs/contacts.yaml:1:10 CDP1014 model.table stands beside sql: keep one of the two.
         |
       1 | model: { table: people, sql: select 1, key: id }
         |          ^^^^^
@@ -439,6 +439,9 @@ describe('mistakes in a sync', () => {
   })
 })
 
+const on = (name: string): string => SYNC.replace('firstname', `f_${name}`)
+const other = (field: string, list: string): string => `${SYNC.replace('firstname', field)}mode: mirror\noptions: { list: ${list} }\n`
+
 describe('mistakes between syncs', () => {
   it('one name twice', async () => {
     expect(await problems({ 'syncs/a.yaml': `name: x\n${SYNC}`, 'syncs/b/x.yaml': SYNC.replace('firstname', 'lastname') }))
@@ -453,7 +456,6 @@ describe('mistakes between syncs', () => {
     `)
   })
   it('unknown, disabled and circular dependencies', async () => {
-    const on = (name: string): string => SYNC.replace('firstname', `f_${name}`)
     expect(
       await problems({
         'syncs/a.yaml': `${on('a')}depends_on: [b, of]\n`,
@@ -493,7 +495,6 @@ describe('mistakes between syncs', () => {
       = Let one of them write it.
       "
     `)
-    const other = (field: string, list: string): string => `${SYNC.replace('firstname', field)}mode: mirror\noptions: { list: ${list} }\n`
     expect(await problems({ 'syncs/a.yaml': other('a', 'one'), 'syncs/b.yaml': other('b', 'one') })).toMatchInlineSnapshot(`
       "
       syncs/b.yaml:7:7 CDP1161 Two syncs mirror contacts of "crm": syncs/a.yaml and syncs/b.yaml.

@@ -1,5 +1,5 @@
 /** Over the whole space of texts: what is written is what is read. */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseDocument } from 'yaml'
 import { hasVariable, interpolate, newScope } from '../../src/config/interpolate.ts'
