@@ -1,0 +1,156 @@
+/** Reads the model and finds what differs from what was delivered: describe, map, extract, stage, diff. */
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { CdpError } from './errors.ts'
+import { compileMapping } from './mapping.ts'
+import type { Mapping } from './mapping.ts'
+import { addressingOf, normaliserOf, opOf } from './open.ts'
+import type { Session } from './open.ts'
+import { diff } from './state/diff.ts'
+import type { DiffCounts } from './state/diff.ts'
+import { placeFields } from './state/local.ts'
+import type { Placement } from './state/local.ts'
+import { hashColumns, stage, wantedColumns } from './state/stage.ts'
+import type { Addressing, Staged } from './state/stage.ts'
+import type { Column, Op } from './types.ts'
+import { openWarehouse } from './warehouse/open.ts'
+import type { Extract, ModelQuery } from './warehouse/warehouse.ts'
+
+/** What the model's rows say against the snapshot; the rows themselves lie in the session's database. */
+export interface Comparison {
+  readonly mapping: Mapping
+  readonly addressing: Addressing
+  readonly placement: Placement
+  readonly staged: Staged
+  readonly counts: DiffCounts
+  readonly context: string
+  readonly position: string | null
+  /** SQL name of a model column in the staged relation. */
+  readonly raw: (column: string) => string
+}
+
+/** Brings the model's rows beside the snapshot. The warehouse's transaction ends here. */
+export async function readModel(session: Session): Promise<{ mapping: Mapping; addressing: Addressing; staged: Staged; extract: Extract; raw: (column: string) => string }> {
+  const { sync, context, memory, run } = session
+  const warehouse = await openWarehouse(sync.warehouse, { root: session.project.root, memory: context.memory, threads: context.threads })
+  try {
+    const query: ModelQuery = { sync: sync.name, run, sql: sync.model.sql, where: sync.model.where, condition: sync.model.condition }
+    const columns = await warehouse.describe(query)
+    checkKey(session, columns)
+    const mapping = compileMapping(sync, columns)
+    checkLookups(session, mapping)
+    await checkObject(session, mapping)
+    const addressing = addressingOf(sync, mapping)
+    const folder = join(session.work, 'spool')
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    const progress = (bytes: number): void => context.report({ type: 'progress', sync: sync.name, phase: 'stage', done: bytes, total: null })
+    const extract = await warehouse.extract(query, wantedColumns(mapping, columns, memory.hashColumns), folder, { signal: context.signal, progress })
+    checkPosition(session, extract.position)
+    const staged = await stage(session.state.db, extract, mapping, addressing, memory.first ? null : memory.hashColumns)
+    const position = new Map(extract.columns.map(({ name }, index) => [name, `c${index}`]))
+    return { mapping, addressing, staged, extract, raw: (column) => position.get(column) ?? 'NULL' }
+  } finally {
+    await warehouse.close()
+  }
+}
+
+/** The diff. `sampleOnly`: on a first run compute the payloads of so many rows only. */
+export async function compare(session: Session, sampleOnly: number | null): Promise<Comparison> {
+  const { sync, context, memory, state } = session
+  context.report({ type: 'phase', sync: sync.name, phase: 'stage' })
+  const { mapping, addressing, staged, extract, raw } = await readModel(session)
+  context.report({ type: 'phase', sync: sync.name, phase: 'diff' })
+  const placement = await placeFields(state.db, mapping.match, mapping.fields, (name) => normaliserOf(sync, name))
+  const attempt = contextOf(session, mapping)
+  const counts = await diff(state.db, {
+    mode: sync.mode,
+    op: opOf(sync),
+    removal: sync.onRemove,
+    addressing,
+    renames: !addressing.byKey && typeof sync.spec.address === 'object' && sync.spec.address.renames === true && !addressing.membership,
+    staged,
+    fields: placement.fields,
+    width: placement.names.length,
+    edited: memory.first ? new Set() : placement.edited,
+    raw,
+    first: memory.first,
+    now: session.startedAt,
+    refreshAfter: sync.spec.refreshAfter ?? null,
+    unsafe: (['upsert', 'update', 'insert', 'append', 'delete', 'archive'] as const).filter((op: Op) => (sync.spec.replay[op] ?? 'none') === 'none'),
+    context: attempt,
+    nullKeysBefore: memory.nullKeys,
+    allowNullKeys: context.options.allow.has('null_keys'),
+    sampleOnly,
+  })
+  return { mapping, addressing, placement, staged, counts, context: attempt, position: extract.position, raw }
+}
+
+/** What a rejected row is tried again for: mapping, options, target, connector version. */
+function contextOf(session: Session, mapping: Mapping): string {
+  const parts = [session.target, session.sync.options, session.sync.destination.connector.version, [...mapping.match, ...mapping.fields].map(({ name, signature }) => [name, signature])]
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16)
+}
+
+function checkKey({ sync }: Session, columns: readonly Column[]): void {
+  for (const name of sync.model.key) {
+    const column = columns.find((candidate) => candidate.name === name)
+    // A missing one is reported with all other problems of the mapping.
+    if (column && (column.type === 'float' || column.type === 'json')) {
+      throw new CdpError('CDP4006', `The key column "${name}" is a ${column.native}: two texts of one such value may differ.`, {
+        where: sync.locate(['model', 'key']),
+        hint: 'Use an integer, a text or a UUID as the key, or cast it in the model.',
+      })
+    }
+  }
+  if (typeof sync.spec.address === 'object' && sync.match.length === 0 && sync.mode !== 'append') {
+    throw new CdpError('CDP4007', `${sync.name} has no match, and ${sync.destination.connector.name} finds its records by it.`, {
+      where: sync.where,
+      hint: `Write \`match:\` with one of: ${Object.keys(sync.spec.match).join(', ')}.`,
+    })
+  }
+}
+
+function checkLookups({ sync, destination }: Session, mapping: Mapping): void {
+  const field = mapping.fields.find(({ lookup }) => lookup !== null)
+  if (!field) return
+  throw new CdpError('CDP4008', `The field "${field.name}" is a lookup, and ${destination.lookup ? 'this version does not resolve lookups' : `${sync.destination.connector.name} can't look up records`}.`, {
+    where: sync.locate(['fields', field.name]),
+    hint: 'Join the id in the model instead.',
+  })
+}
+
+/** A field that the object does not have is an error of the sync, found before any row is sent. */
+async function checkObject({ sync, destination }: Session, mapping: Mapping): Promise<void> {
+  if (!destination.describe) return
+  const known = await destination.describe(sync.object)
+  const names = new Map(known.map((field) => [field.name, field]))
+  for (const field of [...mapping.match, ...mapping.fields]) {
+    const info = names.get(field.name)
+    if (info && !(info.readOnly && !field.match)) continue
+    throw new CdpError('CDP4009', info ? `The field "${field.name}" of ${sync.object} can't be written.` : `${sync.object} has no field "${field.name}".`, {
+      where: sync.locate(['fields', field.name]),
+      hint: 'Run `cdp-sync validate --live` for every problem at once.',
+    })
+  }
+}
+
+/** A replica that is behind the one read last time would show rows as removed. */
+function checkPosition({ sync, memory }: Session, position: string | null): void {
+  if (position === null || memory.position === null || !olderPosition(position, memory.position)) return
+  throw new CdpError('CDP4010', `The warehouse shows an older state (${position}) than the last run read (${memory.position}): a replica that is behind.`, {
+    where: sync.model.where,
+    hint: 'Run again when the replica has caught up, or read from the primary.',
+  })
+}
+
+/** PostgreSQL log positions: two hexadecimal numbers. */
+function olderPosition(a: string, b: string): boolean {
+  const number = (text: string): bigint => {
+    const [high = '0', low = '0'] = text.split('/')
+    return (BigInt(`0x${high}`) << 32n) + BigInt(`0x${low}`)
+  }
+  return /^[0-9A-F]+\/[0-9A-F]+$/i.test(a) && /^[0-9A-F]+\/[0-9A-F]+$/i.test(b) && number(a) < number(b)
+}
+
+export const storedHashColumns = (mapping: Mapping): string => JSON.stringify(hashColumns(mapping))

@@ -1,0 +1,306 @@
+/** What people do to a state by hand: adopt, rebind, rename, forget, release, settle, and ask why. Each takes the lock itself. */
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { compare, readModel, storedHashColumns } from './compare.ts'
+import type { Project, Sync } from './config/types.ts'
+import { DEFAULT_OPTIONS } from './context.ts'
+import type { RunContext } from './context.ts'
+import { CdpError } from './errors.ts'
+import { finishFiles, identity, isoTime, rejectedRows } from './finish.ts'
+import { lockSync, waitUnlocked } from './lock.ts'
+import { normaliserOf, open } from './open.ts'
+import type { Session } from './open.ts'
+import { newRunId, prepareState, readAttempts, statePaths, writeRejected } from './records.ts'
+import { recover } from './recover.ts'
+import { projected, COUNT_ROWS, recoverFold, transaction } from './state/fold.ts'
+import { lit, litList, litTime } from './state/db.ts'
+import type { Db } from './state/db.ts'
+import { OWNING, readHeader, readMeta, setMeta } from './state/header.ts'
+import { checkpoint, openState, placeFields } from './state/local.ts'
+import { computePayloads } from './state/payload.ts'
+import { cellValue } from './values.ts'
+import { RawJson } from './json.ts'
+import type { Op } from './types.ts'
+
+export { rename } from './rename.ts'
+
+/** Memory for commands that look at a state without a model. */
+const SMALL = { memory: 256 * 1_048_576, threads: 2 }
+
+/**
+ * Adopts today's rows as delivered, without sending. An unfinished run is folded first; no owned address and no remote id is
+ * dropped. `mappingOnly`: only fields whose mapping was edited; other differences stay in the plan.
+ */
+export async function baseline(project: Project, sync: Sync, context: RunContext, options: { mappingOnly: boolean }): Promise<{ adopted: number; kept: number }> {
+  let session = await open(project, sync, context, newRunId(context.now()), 'run', true)
+  try {
+    checkSameTarget(session)
+    session = await recover(session, { recovered: () => undefined })
+    // A baseline is what to do when the warehouse moved: its position says nothing, and neither do old hashes.
+    session = { ...session, memory: { ...session.memory, position: null } }
+    if (options.mappingOnly) return await adoptMapping(session)
+    return await adoptRows(session)
+  } finally {
+    await session.close()
+  }
+}
+
+function checkSameTarget({ memory, target, sync }: Session): void {
+  if (memory.target === null || memory.target === target) return
+  throw new CdpError('CDP4003', `The state of ${sync.name} belongs to another target.`, {
+    hint: `\`cdp-sync adopt-target ${sync.name}\` binds it to this one, \`cdp-sync reset ${sync.name}\` forgets it.`,
+  })
+}
+
+async function adoptRows(session: Session): Promise<{ adopted: number; kept: number }> {
+  const { sync, state, context, run } = session
+  const { db } = state
+  const { mapping, addressing, raw } = await readModel(session)
+  const placement = await placeFields(db, mapping.match, mapping.fields, (name) => normaliserOf(sync, name))
+  if (!addressing.byKey && !addressing.membership && !addressing.any) {
+    await db.run(`CREATE OR REPLACE TABLE doubled AS SELECT address FROM stage GROUP BY address HAVING count(*) > 1; DELETE FROM stage WHERE address IN (SELECT address FROM doubled)`)
+  }
+  await computePayloads(db, 'rows', placement.fields, placement.names.length, raw)
+  const keeps = sync.mode !== 'append'
+  const header = { any: addressing.any, match: placement.fields.filter(({ field }) => field.match).map(({ position }) => position), fields: placement.names }
+  const payload = keeps ? projected(header, 'c.payload', 'w.address') : 'NULL'
+  await db.run(`
+CREATE OR REPLACE TABLE adopted AS
+SELECT w.address, w.key, ${keeps ? 'w.hash' : 'NULL::UBIGINT'} AS hash, ${payload} AS payload, s.remote_id, ${lit(sync.mode)} AS mode,
+  coalesce(s.owned, FALSE) OR ${OWNING.includes(sync.mode)} AS owned, ${litTime(context.now())} AS confirmed_at, ${lit(run)} AS run,
+  coalesce(s.accepted, FALSE) AS accepted, FALSE AS gone, FALSE AS uncertain, NULL AS pending
+FROM wanted w JOIN (SELECT * FROM computed WHERE code IS NULL QUALIFY row_number() OVER (PARTITION BY key) = 1) c ON c.key = w.key LEFT JOIN state.snapshot s ON s.address = w.address`)
+  const { adopted } = await db.one<{ adopted: number }>('SELECT count(*) AS adopted FROM adopted')
+  const { kept } = await db.one<{ kept: number }>('SELECT count(*) AS kept FROM state.snapshot WHERE address NOT IN (SELECT address FROM adopted)')
+  await transaction(
+    db,
+    [
+      'DELETE FROM state.snapshot WHERE address IN (SELECT address FROM adopted);',
+      'INSERT INTO state.snapshot SELECT * FROM adopted;',
+      // Rows that are not adopted are compared by payload at the next run.
+      'UPDATE state.snapshot SET hash = NULL WHERE address NOT IN (SELECT address FROM adopted);',
+      `DELETE FROM state.verdicts WHERE address IN (SELECT address FROM adopted);`,
+      placement.reserve,
+      placement.commit,
+      ...metaOf(session, { hash_columns: storedHashColumns(mapping) }),
+      COUNT_ROWS,
+    ].join('\n'),
+  )
+  await finishFiles(session, false)
+  return { adopted, kept }
+}
+
+/** For edited fields only, today's value counts as delivered. */
+async function adoptMapping(session: Session): Promise<{ adopted: number; kept: number }> {
+  const { db } = session.state
+  if (session.memory.first) throw new CdpError('CDP4015', `${session.sync.name} has delivered nothing yet: there is no mapping to keep.`, { hint: 'Use `cdp-sync baseline` without --mapping-only.' })
+  const { placement, counts, raw } = await compare(session, null)
+  const edited = placement.fields.filter(({ field }) => placement.edited.has(field.name))
+  if (edited.some(({ field }) => field.match)) {
+    throw new CdpError('CDP4015', `The match of ${session.sync.name} was edited: its addresses would change, not only what is written there.`, {
+      where: session.sync.locate(['match']),
+      hint: 'Look at `cdp-sync plan`; run it, or use `cdp-sync baseline` without --mapping-only.',
+    })
+  }
+  await computePayloads(db, 'rows', edited, placement.names.length, raw)
+  const width = placement.names.length
+  await transaction(
+    db,
+    [
+      placement.reserve,
+      `UPDATE state.snapshot SET hash = NULL, payload = list_transform(range(1, ${width + 1}), lambda i: coalesce(c.payload[i], snapshot.payload[i]))
+       FROM wanted w JOIN (SELECT * FROM computed WHERE code IS NULL QUALIFY row_number() OVER (PARTITION BY key) = 1) c ON c.key = w.key
+       WHERE snapshot.address = w.address AND snapshot.payload IS NOT NULL;`,
+      placement.commit,
+      ...metaOf(session, {}),
+      COUNT_ROWS,
+    ].join('\n'),
+  )
+  await finishFiles(session, false)
+  return { adopted: counts.because.mapping, kept: counts.change - counts.because.mapping }
+}
+
+function metaOf(session: Session, further: Record<string, string>): string[] {
+  const meta = { ...identity(session), confirmed_at: new Date(session.context.now()).toISOString(), position: session.memory.position, ...further }
+  return Object.entries(meta).map(([name, value]) => setMeta(name, value))
+}
+
+/** Binds the state to the target of today's configuration: the records moved there with their ids. */
+export async function adoptTarget(project: Project, sync: Sync, context: RunContext): Promise<{ from: string; to: string }> {
+  const session = await open(project, sync, context, newRunId(context.now()), 'run', true)
+  try {
+    const { db } = session.state
+    const from = session.memory.account ?? 'nothing'
+    // What the killed run sent went to the old target.
+    if (session.memory.header) await recoverFold(db, session.memory.header)
+    await transaction(db, `${setMeta('target', session.target)} ${setMeta('account', session.account.name)}`)
+    await finishFiles(session, false)
+    return { from, to: session.account.name }
+  } finally {
+    await session.close()
+  }
+}
+
+/** Opens a state without its warehouse and destination. */
+async function withState<Result>(project: Project, name: string, work: (db: Db, folder: ReturnType<typeof statePaths>) => Promise<Result>): Promise<Result> {
+  const paths = statePaths(project, { name })
+  const lock = await lockSync({ folder: join(paths.file, '..'), name, timeout: 0, now: Date.now, signal: new AbortController().signal })
+  try {
+    await prepareState(project, { name })
+    await mkdir(paths.work, { recursive: true, mode: 0o700 })
+    const state = await openState({ file: paths.file, writable: true, spill: paths.work, ...SMALL })
+    try {
+      const result = await work(state.db, paths)
+      await checkpoint(state.db)
+      return result
+    } finally {
+      state.close()
+    }
+  } finally {
+    await lock.release()
+  }
+}
+
+/** What a reset would orphan. */
+export async function inspectReset(project: Project, sync: Pick<Sync, 'name'>): Promise<{ owned: number; keys: number; mode: string | null }> {
+  if (!existsSync(statePaths(project, sync).file)) return { owned: 0, keys: 0, mode: null }
+  return withState(project, sync.name, async (db) => ({
+    ...(await db.one<{ owned: number; keys: number }>('SELECT count(*) FILTER (owned) AS owned, count(*) AS keys FROM state.snapshot')),
+    mode: await readMeta(db, 'mode'),
+  }))
+}
+
+/** Forgets everything: the next run is a first run. Clears tables; a file that is unlinked while DuckDB has it open protects nobody. */
+export async function reset(project: Project, sync: Pick<Sync, 'name'>): Promise<void> {
+  await withState(project, sync.name, async (db, paths) => {
+    const tables = ['snapshot', 'verdicts', 'outbox', 'journal', 'jobs', 'fields']
+    await transaction(db, `${tables.map((table) => `DELETE FROM state.${table};`).join(' ')} DELETE FROM state.meta WHERE name <> 'format';`)
+    await writeRejected(paths, [])
+    await rm(join(paths.folder, 'target'), { force: true })
+  })
+}
+
+/** Releases held rows (all, or these keys): they are tried again at the next run. A held unknown is freed only by `resolve`. */
+export async function retry(project: Project, sync: Pick<Sync, 'name'>, keys: string[] | null): Promise<{ released: number }> {
+  return withState(project, sync.name, async (db, paths) => {
+    const chosen = keys === null ? 'TRUE' : `key IN (SELECT unnest(${litList(keys)}))`
+    const { released } = await db.one<{ released: number }>(`SELECT count(*) AS released FROM state.verdicts WHERE ${chosen}`)
+    await transaction(db, `DELETE FROM state.verdicts WHERE ${chosen};`)
+    await writeRejected(paths, await rejectedRows(db, Date.now()))
+    return { released }
+  })
+}
+
+/** Settles a held unknown: it arrived, or it did not and is sent again. Folds an unfinished run first. */
+export async function resolve(project: Project, sync: Pick<Sync, 'name'>, key: string, delivered: boolean): Promise<{ resolved: number }> {
+  return withState(project, sync.name, async (db, paths) => {
+    const header = await readHeader(db)
+    if (header) await recoverFold(db, header)
+    const held = `uncertain AND pending.key = ${lit(key)}`
+    const { resolved } = await db.one<{ resolved: number }>(`SELECT count(*) AS resolved FROM state.snapshot WHERE ${held}`)
+    if (resolved === 0) {
+      throw new CdpError('CDP4016', `No outcome of the key ${key} is unknown.`, { hint: `\`cdp-sync rejected ${sync.name}\` lists what is held.` })
+    }
+    const settle = delivered
+      ? `UPDATE state.snapshot SET uncertain = FALSE, confirmed_at = now()::TIMESTAMP, payload = CASE WHEN pending.op = 'append' THEN NULL ELSE pending.payload END, run = pending.run, pending = NULL WHERE ${held};`
+      : `DELETE FROM state.snapshot WHERE ${held} AND payload IS NULL; UPDATE state.snapshot SET uncertain = FALSE, pending = NULL, hash = NULL WHERE ${held};`
+    await transaction(db, `${settle} ${COUNT_ROWS}`)
+    await writeRejected(paths, await rejectedRows(db, Date.now()))
+    return { resolved }
+  })
+}
+
+/** One row's story. */
+export interface WhyReport {
+  sync: string
+  key: string
+  /** The model's row now, raw texts by column; null when it has none. */
+  model: Record<string, string | null> | null
+  /** What it would be sent as; null when it can't be computed. */
+  payload: Record<string, unknown> | null
+  snapshot: { address: string; payload: Record<string, unknown> | null; remote_id: string | null; confirmed_at: string | null; run: string | null; flags: string[] }[]
+  attempts: { run: string; at: string; op: Op; outcome: string; code: string | null; message: string | null }[]
+  /** What the next run does with it, in a sentence. */
+  next: string
+}
+
+export async function why(project: Project, sync: Sync, query: { key?: string; match?: Record<string, string> }, context: RunContext): Promise<WhyReport> {
+  const run = newRunId(context.now())
+  await waitUnlocked({ folder: join(statePaths(project, sync).file, '..'), name: sync.name, timeout: context.options.lockTimeout, now: context.now, signal: context.signal, run })
+  const session = await open(project, sync, { ...context, options: { ...DEFAULT_OPTIONS, ...context.options } }, run, 'look')
+  try {
+    const { db } = session.state
+    const comparison = await compare(session, null)
+    const key = query.key ?? (await keyByMatch(db, comparison, query.match ?? {}))
+    const columns = comparison.mapping.columns
+    const [row] = await db.rows<Record<string, string | null>>(`SELECT ${columns.map((name) => comparison.raw(name)).join(', ')} FROM rows WHERE key = ${lit(key)} LIMIT 1`)
+    const model = row ? Object.fromEntries(columns.map((name) => [name, row[comparison.raw(name)] ?? null])) : null
+    await computePayloads(db, `(SELECT * FROM rows WHERE key = ${lit(key)} LIMIT 1)`, comparison.placement.fields, comparison.placement.names.length, comparison.raw)
+    const [computed] = await db.rows<{ payload: (string | null)[] | null }>('SELECT payload FROM computed')
+    const stored = await db.rows<{ address: string; payload: (string | null)[] | null; remote_id: string | null; confirmed_at: Date | null; run: string | null; accepted: boolean; gone: boolean; uncertain: boolean; owned: boolean }>(
+      `SELECT * EXCLUDE (pending, hash, key, mode) FROM snap WHERE key = ${lit(key)} OR pending.key = ${lit(key)} ORDER BY address`,
+    )
+    const { names, fields } = comparison.placement
+    const sensitive = new Set(fields.filter(({ field }) => field.sensitive).map(({ field }) => field.name))
+    return {
+      sync: sync.name,
+      key,
+      model,
+      payload: computed?.payload ? bag(names, computed.payload, sensitive) : null,
+      snapshot: stored.map(({ address, payload, remote_id, confirmed_at, run: by, ...flags }) => ({
+        address,
+        payload: payload && bag(names, payload, sensitive),
+        remote_id,
+        confirmed_at: confirmed_at && isoTime(confirmed_at),
+        run: by,
+        flags: (['owned', 'accepted', 'gone', 'uncertain'] as const).filter((name) => flags[name]),
+      })),
+      attempts: await readAttempts(session.paths, key),
+      next: await nextStep(db, key),
+    }
+  } finally {
+    await session.close()
+  }
+}
+
+async function keyByMatch(db: Db, comparison: Awaited<ReturnType<typeof compare>>, match: Record<string, string>): Promise<string> {
+  const texts = comparison.addressing.match.map(({ field }) => match[field.name])
+  if (comparison.addressing.byKey || texts.some((text) => text === undefined)) {
+    const wanted = comparison.placement.fields.filter(({ field }) => field.match && match[field.name] !== undefined)
+    const conditions = wanted.map(({ field, position }) => `payload[${position}][2:] = ${lit(match[field.name] ?? '')}`)
+    const [row] = conditions.length ? await db.rows<{ key: string }>(`SELECT key FROM snap WHERE ${conditions.join(' AND ')} LIMIT 1`) : []
+    return row?.key ?? ''
+  }
+  const address = texts.length === 1 ? texts[0] : JSON.stringify(texts)
+  const [row] = await db.rows<{ key: string }>(`SELECT key FROM wanted WHERE address = ${lit(address ?? '')} UNION ALL SELECT key FROM snap WHERE address = ${lit(address ?? '')} LIMIT 1`)
+  return row?.key ?? ''
+}
+
+async function nextStep(db: Db, key: string): Promise<string> {
+  const [doubt] = await db.rows<{ reason: string }>(`SELECT reason FROM doubtful WHERE key = ${lit(key)} LIMIT 1`)
+  if (doubt) return `invalid (${doubt.reason}): it is not sent until the model is right`
+  const [removal] = await db.rows<{ status: string }>(`SELECT status FROM removals WHERE key = ${lit(key)} LIMIT 1`)
+  const [change] = await db.rows<{ status: string; fresh: boolean; code: string | null; because: string }>(`SELECT status, fresh, code, because FROM classified WHERE key = ${lit(key)} LIMIT 1`)
+  if (change) {
+    if (change.status === 'send') return change.fresh ? 'the next run adds it' : `the next run changes it (${change.because})`
+    if (change.status === 'invalid') return `invalid (${change.code}): it is not sent until the model or the mapping is right`
+    if (change.status === 'held') return 'held: it is not sent until something changes, a day has passed, or a person says so'
+    if (change.status === 'settled') return 'nothing: the destination said that there is nothing to write to; it is looked at again within a day'
+  }
+  if (removal) return removal.status === 'send' ? 'the next run removes it' : `its removal is ${removal.status}`
+  const [wanted] = await db.rows<object>(`SELECT 1 AS found FROM wanted WHERE key = ${lit(key)} LIMIT 1`)
+  return wanted ? 'nothing: what was delivered is what the model wants' : 'nothing: the model has no such row'
+}
+
+function bag(names: readonly string[], payload: readonly (string | null)[], sensitive: ReadonlySet<string>): Record<string, unknown> {
+  return Object.fromEntries(
+    names.flatMap((name, i) => {
+      const cell = payload[i]
+      if (cell === null || cell === undefined) return []
+      const value = sensitive.has(name) ? '(sensitive)' : cellValue(cell)
+      return [[name, value instanceof RawJson ? value.text : value]]
+    }),
+  )
+}
+

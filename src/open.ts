@@ -1,0 +1,183 @@
+/** Opens everything a sync needs, in the order in which a mistake is cheapest to find: lock, destination, state. */
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Account, Destination, Limits, Normaliser } from './connector.ts'
+import type { Project, Sync } from './config/types.ts'
+import type { RunContext } from './context.ts'
+import { CdpError } from './errors.ts'
+import { createHttp } from './http.ts'
+import { lockSync, waitUnlocked } from './lock.ts'
+import { listStates, prepareState, statePaths } from './records.ts'
+import type { StatePaths } from './records.ts'
+import { createRedactor } from './redact.ts'
+import { lookThrough, openState, readMemory } from './state/local.ts'
+import type { Memory, State } from './state/local.ts'
+import type { Addressing } from './state/stage.ts'
+import type { Mapping } from './mapping.ts'
+import type { Op } from './types.ts'
+
+/** One sync, opened. */
+export interface Session {
+  readonly project: Project
+  readonly sync: Sync
+  readonly context: RunContext
+  readonly run: string
+  readonly startedAt: number
+  readonly paths: StatePaths
+  /** A folder of this session alone: spool and spill. */
+  readonly work: string
+  readonly destination: Destination
+  readonly account: Account
+  /** Connector, account id, object and the options that select it, as one text. */
+  readonly target: string
+  readonly limits: (op: Op) => Limits
+  readonly state: State
+  readonly memory: Memory
+  /** What a killed run left: addresses whose content is not known. Null when it left nothing. */
+  readonly unfinished: { readonly uncertain: number } | null
+  /** Aborts requests in flight. */
+  readonly stop: () => void
+  close(): Promise<void>
+}
+
+/** What a run does at its destination. */
+export const opOf = (sync: Sync): Op => (sync.mode === 'mirror' ? 'upsert' : sync.mode)
+
+/**
+ * For a run: takes the lock, makes the state's folders. For a look (`plan`): no lock, nothing written but in a temporary folder.
+ * Throws LockedError, AuthError, CDP4003 (another target), CDP4004 (another key or mode), CDP4005 (renamed sync).
+ */
+export async function open(project: Project, sync: Sync, context: RunContext, run: string, purpose: 'run' | 'look', rebind = false): Promise<Session> {
+  const paths = statePaths(project, sync)
+  const request = { folder: join(paths.file, '..'), name: sync.name, timeout: context.options.lockTimeout, now: context.now, signal: context.signal, run }
+  const closers: (() => Promise<void> | void)[] = []
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer()
+  }
+  try {
+    let work: string
+    if (purpose === 'run') {
+      const lock = await lockSync(request)
+      closers.push(() => lock.release())
+      await prepareState(project, sync)
+      // Only the holder of the lock may sweep: what lies here belongs to runs that died.
+      await rm(paths.work, { recursive: true, force: true })
+      await mkdir(paths.work, { recursive: true, mode: 0o700 })
+      work = paths.work
+    } else {
+      await waitUnlocked(request)
+      work = await mkdtemp(join(tmpdir(), 'cdp-sync-'))
+    }
+    closers.push(() => rm(work, { recursive: true, force: true }))
+
+    const { destination, stop } = openDestination(project, sync, context)
+    closers.push(async () => destination.close?.())
+    const account = await destination.check()
+    const target = targetOf(sync, account)
+
+    const state = await openState({ file: paths.file, writable: purpose === 'run', spill: work, memory: context.memory, threads: context.threads })
+    closers.push(() => state.close())
+    const before = await readMemory(state.db)
+    if (!rebind) await checkMemory(project, sync, before, target, account)
+    const unfinished = before.header && purpose === 'look' ? await lookThrough(state.db, before.header) : null
+    const memory = unfinished ? await readMemory(state.db) : before
+    const { connector, config } = sync.destination
+    const limits = (op: Op): Limits => (typeof connector.limits === 'function' ? connector.limits({ config, options: sync.options }, op) : connector.limits)
+    return { project, sync, context, run, startedAt: context.now(), paths, work, destination, account, target, limits, state, memory, unfinished, stop, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** Opens the destination with its HTTP client; requests end with `stop`, not with the user's first interrupt. */
+export function openDestination(project: Project, sync: Sync, context: Pick<RunContext, 'trace' | 'now' | 'report'>): { destination: Destination; stop: () => void } {
+  const controller = new AbortController()
+  const { connector, config } = sync.destination
+  const redact = createRedactor(project.secrets)
+  const destination = connector.open(
+    { config, options: sync.options },
+    {
+      http: createHttp({ signal: controller.signal, redact, trace: context.trace, now: context.now }),
+      log: (message) => context.trace?.(redact(message)),
+      signal: controller.signal,
+      now: context.now,
+    },
+  )
+  return { destination, stop: () => controller.abort() }
+}
+
+/** The identity of what a sync writes to; state is bound to it. */
+export function targetOf(sync: Sync, account: Account): string {
+  const options = (sync.options ?? {}) as Record<string, unknown>
+  const selected = (sync.spec.targetOptions ?? []).map((name) => [name, options[name] ?? null])
+  return JSON.stringify([sync.destination.connector.name, account.id, sync.object, ...selected])
+}
+
+async function checkMemory(project: Project, sync: Sync, memory: Memory, target: string, account: Account): Promise<void> {
+  if (memory.target === null) return checkOrphans(project, sync, target)
+  if (memory.target !== target) {
+    const [, , object] = JSON.parse(memory.target) as string[]
+    throw new CdpError(
+      'CDP4003',
+      `The state of ${sync.name} belongs to another target: ${memory.account ?? 'an account'}, ${object}. This configuration writes to ${account.name}, ${sync.object}.`,
+      {
+        where: sync.where,
+        hint: `If the credentials or options are wrong, correct them. If the target moved and holds the same records: \`cdp-sync adopt-target ${sync.name}\`. To start over there: \`cdp-sync reset ${sync.name}\`.`,
+      },
+    )
+  }
+  const key = JSON.stringify(sync.model.key)
+  if (memory.key !== null && memory.key !== key) {
+    throw new CdpError('CDP4004', `The key of ${sync.name} was ${describeKey(memory.key)} and is now ${describeKey(key)}: every row would look removed and new.`, {
+      where: sync.locate(['model', 'key']),
+      hint: `To keep the records and adopt today's rows under the new key: \`cdp-sync baseline ${sync.name}\`. To forget what was delivered: \`cdp-sync reset ${sync.name}\`.`,
+    })
+  }
+  if (memory.mode !== null && (memory.mode === 'append') !== (sync.mode === 'append')) {
+    throw new CdpError('CDP4004', `${sync.name} was in mode ${memory.mode} and is now in mode ${sync.mode}: an event log and a table of records have no state in common.`, {
+      where: sync.locate(['mode']),
+      hint: `Give the new mode a sync of its own, or forget what was sent: \`cdp-sync reset ${sync.name}\`.`,
+    })
+  }
+}
+
+const describeKey = (text: string): string => (JSON.parse(text) as string[]).join(', ')
+
+/** A state without a sync whose target is this one's: the sync was renamed, and a first run would send everything again. */
+async function checkOrphans(project: Project, sync: Sync, target: string): Promise<void> {
+  const names = new Set(project.syncs.map(({ name }) => name))
+  for (const name of await listStates(project)) {
+    if (names.has(name)) continue
+    const note = await readFile(targetFile(statePaths(project, { name })), 'utf8').catch(() => null)
+    if (note === null || note.trim() !== target) continue
+    throw new CdpError('CDP4005', `${sync.name} has no state, and the state of ${name}, which is no sync any more, has the same target.`, {
+      where: sync.where,
+      hint: `If it was renamed: \`cdp-sync rename ${name} ${sync.name}\`, or write \`renamed_from: ${name}\` in its file. If not, delete that state: \`cdp-sync reset ${name}\`.`,
+    })
+  }
+}
+
+/** Beside the state, so that a renamed sync is found without opening other states. */
+export const targetFile = (paths: StatePaths): string => join(paths.folder, 'target')
+
+export const hasState = (project: Project, name: string): boolean => existsSync(statePaths(project, { name }).file)
+
+/** How rows of this sync are addressed. */
+export function addressingOf(sync: Sync, mapping: Mapping): Addressing {
+  const { spec } = sync
+  const address = sync.mode === 'append' ? 'key' : spec.address
+  return {
+    byKey: address === 'key',
+    any: address !== 'key' && address.match === 'any',
+    membership: spec.membership === true && sync.mode !== 'append',
+    keepOnNullMatch: sync.onNullMatch === 'keep',
+    key: sync.model.key,
+    match: mapping.match.map((field) => ({ field, normaliser: normaliserOf(sync, field.name) })),
+  }
+}
+
+export const normaliserOf = (sync: Sync, field: string): Normaliser => sync.spec.match[field] ?? sync.spec.match['*'] ?? 'exact'
+

@@ -1,0 +1,142 @@
+/**
+ * Folding: what outbox and journal recorded becomes the snapshot. The same SQL serves the commit of a run, the recovery
+ * of one that was killed, and `plan`, which only looks at the result. It reads nothing but what was recorded.
+ */
+import type { Db } from './db.ts'
+import { lit } from './db.ts'
+import { OWNING, setMeta } from './header.ts'
+import type { Header } from './header.ts'
+
+/** `list` by position, with `base` where it has nothing. */
+const merged = (list: string, base: string): string =>
+  `CASE WHEN ${base} IS NULL THEN ${list} ELSE list_transform(range(1, greatest(len(${list}), len(${base})) + 1), lambda i: coalesce(${list}[i], ${base}[i])) END`
+
+/** A payload as one address of an any-of member keeps it: without the other identifiers, so that a shared one stays equal when its owner changes. */
+export function projected(header: Pick<Header, 'any' | 'match' | 'fields'>, list: string, address: string): string {
+  if (!header.any) return list
+  const own = header.match.map((position) => `WHEN starts_with(${address}, ${lit(`${header.fields[position - 1]}:`)}) THEN ${position}`)
+  return `list_transform(${list}, lambda x, i: CASE WHEN i IN (${header.match.join(', ')}) AND i <> (CASE ${own.join(' ')} ELSE 0 END) THEN NULL ELSE x END)`
+}
+
+/**
+ * Builds in memory: `settled` (number -> final outcome), `folded` (new snapshot rows), `touched` (addresses whose old
+ * snapshot row goes), `judged` (new verdicts). Reads `state.*` only.
+ */
+export async function prepareFold(db: Db, header: Header): Promise<{ uncertain: number }> {
+  await db.run(`
+CREATE OR REPLACE TABLE settled AS
+WITH each_entry AS (SELECT unnest(generate_series(first, last)) AS n, * EXCLUDE (first, last) FROM state.journal)
+SELECT n, arg_max(result, seq) AS result, arg_max(remote_id, seq) AS remote_id, arg_max(code, seq) AS code,
+  arg_max(message, seq) AS message, arg_max(field, seq) AS field, max(at) AS at,
+  -- Asked once without an answer: no later refusal can tell what the first attempt did.
+  bool_or(result = 'unknown') AS doubted
+FROM each_entry GROUP BY n`)
+  await db.run(`
+CREATE OR REPLACE TABLE ended AS
+SELECT o.*, s.remote_id AS new_remote_id, s.result, s.code, s.message, s.field, s.at, s.doubted,
+  s.result IN ('ok', 'accepted') OR (s.result = 'absent' AND o.kind = 'remove') AS done,
+  s.result IN ('intent', 'unknown') OR (s.doubted AND s.result IN ('rejected', 'retry')) AS vague
+FROM state.outbox o JOIN settled s USING (n)`)
+  await db.run(`
+CREATE OR REPLACE TABLE reached AS
+SELECT unnest([address] || coalesce(more, [])) AS address, FALSE AS given_up, * EXCLUDE (address) FROM ended WHERE more IS NOT NULL
+UNION ALL SELECT address, FALSE, * EXCLUDE (address) FROM ended WHERE more IS NULL
+UNION ALL SELECT previous, TRUE, * EXCLUDE (address) FROM ended WHERE previous IS NOT NULL`)
+  await foldRows(db, header)
+  // previous attempts and first_run are carried over only while the same payload was refused before.
+  await db.run(`
+CREATE OR REPLACE TABLE judged AS
+SELECT e.key, e.address, CASE WHEN e.kind = 'remove' THEN 'remove' ELSE 'write' END AS op, e.payload, ${lit(header.context)} AS context,
+  e.result AS outcome, e.code, e.message, e.field, (e.attempts + 1)::INTEGER AS attempts,
+  CASE WHEN e.attempts > 0 THEN v.first_run ELSE ${lit(header.run)} END AS first_run, ${lit(header.run)} AS run, e.at
+FROM ended e LEFT JOIN state.verdicts v ON v.address = e.address AND v.op = CASE WHEN e.kind = 'remove' THEN 'remove' ELSE 'write' END
+WHERE e.result IN ('rejected', 'absent', 'exists') AND NOT e.done`)
+  return db.one(`SELECT count(*) AS uncertain FROM ended WHERE vague`)
+}
+
+async function foldRows(db: Db, header: Header): Promise<void> {
+  const keeps = header.mode !== 'append'
+  const owning = OWNING.includes(header.mode)
+  const payload = (list: string): string => (keeps ? projected(header, list, 'r.address') : 'NULL::VARCHAR[]')
+  await db.run(`
+CREATE OR REPLACE TABLE folded AS
+-- Confirmed or accepted: the payload is what the destination holds now.
+SELECT r.address, r.key, ${keeps ? 'r.hash' : 'NULL::UBIGINT'} AS hash, ${payload(merged('r.payload', 'r.known'))} AS payload,
+  coalesce(r.new_remote_id, r.remote_id) AS remote_id, ${lit(header.mode)} AS mode,
+  ${owning ? 'TRUE' : 'coalesce(old.owned, FALSE)'} AS owned, r.at AS confirmed_at, ${lit(header.run)} AS run,
+  r.result = 'accepted' AS accepted, FALSE AS gone, FALSE AS uncertain, NULL AS pending
+FROM reached r ${owning ? '' : 'LEFT JOIN state.snapshot old USING (address)'}
+WHERE r.done AND r.kind <> 'remove' AND NOT r.given_up
+UNION ALL
+-- May have been applied: what was confirmed before stays, with what may have been sent beside it. Both ends of a rename are
+-- in doubt, and neither may be reached by the record's id: nobody knows which of them it is.
+SELECT r.address, coalesce(old.key, r.key), old.hash, old.payload,
+  CASE WHEN r.previous IS NULL THEN coalesce(old.remote_id, r.remote_id) END, coalesce(old.mode, ${lit(header.mode)}),
+  coalesce(old.owned, FALSE) OR ${owning ? 'TRUE' : 'FALSE'}, old.confirmed_at, old.run, coalesce(old.accepted, FALSE), coalesce(old.gone, FALSE), TRUE,
+  {op: r.op, key: r.key, payload: r.payload, id: CASE WHEN r.previous IS NULL THEN r.id END, run: r.run, sent_at: r.sent_at, changed: r.differs}
+FROM reached r LEFT JOIN state.snapshot old USING (address)
+WHERE r.vague AND NOT (r.given_up AND EXISTS (FROM reached q WHERE q.address = r.address AND NOT q.given_up AND (q.done OR q.vague)))
+UNION ALL
+-- "There is one already", after an insert that nobody answered: it may be ours.
+SELECT r.address, r.key, NULL, NULL, NULL, ${lit(header.mode)}, TRUE, NULL, NULL, FALSE, FALSE, FALSE, NULL
+FROM reached r LEFT JOIN state.snapshot old USING (address)
+WHERE r.result = 'exists' AND (r.doubted OR old.uncertain)`)
+  // Two members may carry one identifier; the confirmed one says what is there, and the lowest key owns it.
+  if (header.any) {
+    await db.run(`CREATE OR REPLACE TABLE folded AS SELECT * FROM folded QUALIFY row_number() OVER (PARTITION BY address ORDER BY uncertain, key) = 1`)
+  }
+  await db.run(`
+CREATE OR REPLACE TABLE touched AS
+SELECT address FROM reached WHERE done UNION SELECT address FROM reached WHERE result = 'absent' UNION SELECT address FROM folded`)
+}
+
+/** SQL that writes the fold and empties outbox, journal and header; to run inside one transaction. */
+export const FOLD = `
+DELETE FROM state.snapshot WHERE address IN (SELECT address FROM touched);
+INSERT INTO state.snapshot SELECT * FROM folded;
+DELETE FROM state.verdicts WHERE address IN (SELECT address FROM touched) OR (address, op) IN (SELECT address, op FROM judged);
+INSERT INTO state.verdicts SELECT * FROM judged;
+DELETE FROM state.outbox; DELETE FROM state.journal; DELETE FROM state.jobs;
+DELETE FROM state.meta WHERE name = 'header';
+`
+
+/** Folds a run that was killed. */
+export async function recoverFold(db: Db, header: Header): Promise<{ uncertain: number }> {
+  const found = await prepareFold(db, header)
+  await transaction(db, `${FOLD} ${COUNT_ROWS}`)
+  await dropFold(db)
+  return found
+}
+
+/** The same as a look: `snap` and `said` read as if it were folded; the state stays as it is. */
+export async function viewFolded(db: Db): Promise<void> {
+  await db.run(`
+CREATE OR REPLACE VIEW snap AS SELECT * FROM state.snapshot ANTI JOIN touched USING (address) UNION ALL SELECT * FROM folded;
+CREATE OR REPLACE VIEW said AS
+  SELECT v.* FROM state.verdicts v WHERE v.address NOT IN (SELECT address FROM touched) AND (v.address, v.op) NOT IN (SELECT address, op FROM judged)
+  UNION ALL SELECT * FROM judged`)
+}
+
+/** `snap` and `said` are the state's own tables. */
+export async function viewStored(db: Db): Promise<void> {
+  await db.run(`CREATE OR REPLACE VIEW snap AS SELECT * FROM state.snapshot; CREATE OR REPLACE VIEW said AS SELECT * FROM state.verdicts`)
+}
+
+export async function dropFold(db: Db): Promise<void> {
+  for (const table of ['settled', 'ended', 'reached', 'folded', 'touched', 'judged']) await db.run(`DROP TABLE IF EXISTS ${table}`)
+}
+
+/** SQL that stores the number of snapshot rows: a write-ahead log that lost its end is found at the next open. Runs after the fold. */
+export const COUNT_ROWS = `${setMeta('rows', null)} UPDATE state.meta SET value = (SELECT count(*)::VARCHAR FROM state.snapshot) WHERE name = 'rows';`
+
+/** Runs statements in one transaction. */
+export async function transaction(db: Db, sql: string): Promise<void> {
+  await db.run('BEGIN')
+  try {
+    await db.run(sql)
+    await db.run('COMMIT')
+  } catch (error) {
+    await db.run('ROLLBACK').catch(() => undefined)
+    throw error
+  }
+}
