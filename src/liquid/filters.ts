@@ -36,10 +36,11 @@ export function jsonText(value: unknown): string {
 
 /** How a value stands in a longer text: null is '', lists are joined as in Liquid, objects are JSON. */
 export function print(value: unknown): string {
-  const plain: unknown = value instanceof Drop ? value.valueOf() : value
+  const plain = (value instanceof Drop ? value.valueOf() : value) as string | number | boolean | object | null | undefined
   if (plain === null || plain === undefined) return ''
   if (Array.isArray(plain)) return plain.map(print).join('')
-  return isNested(plain) ? jsonText(plain) : String(plain)
+  if (isNumber(plain)) return String(plain)
+  return typeof plain === 'object' ? jsonText(plain) : String(plain)
 }
 
 function list(value: unknown): readonly unknown[] {

@@ -76,10 +76,7 @@ export function digits(value: Big): string {
 type Arithmetic = (a: Big, b: Big) => Big
 
 function arithmetic(compute: Arithmetic): (value: unknown, other: unknown) => LiquidNumber | null {
-  return (value, other) => {
-    if (other === undefined) throw new Uncomputable('template', 'the filter needs a number behind its colon')
-    return other === null ? null : exact(digits(compute(decimal(value), decimal(other))))
-  }
+  return (value, other) => (other === null || other === undefined ? null : exact(digits(compute(decimal(value), decimal(other)))))
 }
 
 function notZero(b: Big): Big {
