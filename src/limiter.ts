@@ -23,7 +23,7 @@ export interface LimiterOptions {
   /** Stable id of the account. */
   readonly account: string
   readonly limits: Pick<Limits, 'concurrency' | 'perSecond' | 'windows'>
-  /** The state's folder, where `limits/` is shared with other processes; null: this process alone. */
+  /** Shared with other processes: `limits/` in the state's folder. Null: this process alone. */
   readonly folder: string | null
   readonly now: () => number
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>
@@ -129,8 +129,7 @@ interface Tokens {
 }
 
 function createTokens(account: string, folder: string | null, now: () => number): Tokens {
-  const file =
-    folder === null ? null : openSharedFile<Ledger>(path.join(folder, 'limits', createHash('sha256').update(account).digest('hex')))
+  const file = folder === null ? null : openSharedFile<Ledger>(path.join(folder, createHash('sha256').update(account).digest('hex')))
   const own = emptyLedger()
   const change = (step: (ledger: Ledger) => Grant): Grant => {
     if (file === null) return step(own)

@@ -156,7 +156,7 @@ describe('the rate', () => {
     expect(times).toHaveLength(80)
     // Printed after the grant, so a loaded machine may shift them a little.
     expect(most(times, 280)).toBeLessThanOrEqual(20)
-    const files = fs.readdirSync(path.join(folder, 'limits'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    const files = fs.readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
     expect(files).toHaveLength(1)
   })
 
@@ -164,7 +164,7 @@ describe('the rate', () => {
     const time = virtualTime()
     const dead = createLimiter({ account: 'a', limits: limits({ perSecond: 10 }), folder, ...time })
     await dead.acquire(never)
-    const [home = ''] = fs.readdirSync(path.join(folder, 'limits')).map((name) => path.join(folder, 'limits', name))
+    const [home = ''] = fs.readdirSync(folder).map((name) => path.join(folder, name))
     fs.writeFileSync(path.join(home, 'tmp-1-1'), '{"half')
     fs.utimesSync(path.join(home, 'tmp-1-1'), 0, 0)
     const alive = createLimiter({ account: 'a', limits: limits({ perSecond: 10 }), folder, ...time })
