@@ -66,7 +66,7 @@ export function newSession(io: Io, globals: Globals): Session & { stop(): void }
       import('../redact.ts'),
     ])
     const root = findRoot(io.cwd, globals.cwd)
-    const project = await loadProject({ root, env: globals.env ?? io.env['CDP_SYNC_ENV'], vars: globals.var ?? {}, environ: io.env })
+    const project = await loadProject({ root, env: globals.env, vars: globals.var, environ: io.env })
     redact = createRedactor(project.secrets)
     return project
   }

@@ -1,7 +1,7 @@
 /** The last lines of a run: counts, why rows did not arrive, whether it heals by itself, and what to do next. */
 import type { Reason, RunRecord, RunStatus } from '../types.ts'
 import { hideRecord } from './json.ts'
-import { count, duration, hang, HIDDEN, many, paint, printable, type Colour, type Style } from './text.ts'
+import { command, count, duration, hang, HIDDEN, many, paint, printable, type Colour, type Style } from './text.ts'
 
 const COLOURS: Record<RunStatus, Colour> = {
   ok: 'green',
@@ -71,17 +71,20 @@ function reasonText({ outcome, code, rows, example }: Reason): string {
 
 /** Whether it heals by itself, and the next command. */
 function outlook({ sync, status, counts: it }: RunRecord): string[] {
-  if (status === 'interrupted') return [`Stopped; what was confirmed is recorded. To go on: cdp-sync run ${sync}`]
+  if (status === 'interrupted') return [`Stopped; what was confirmed is recorded. To go on: ${command(`cdp-sync run ${sync}`)}`]
   if (status === 'locked') return []
-  if (status === 'blocked' || status === 'failed' || status === 'refused') return [`To see what is pending: cdp-sync plan ${sync}`]
+  if (status === 'blocked' || status === 'failed' || status === 'refused')
+    return [`To see what is pending: ${command(`cdp-sync plan ${sync}`)}`]
   const lines: string[] = []
   if (it.unknown + it.waiting > 0)
     lines.push(`The next run sends the ${count(it.unknown + it.waiting)} unknown and waiting rows again by itself.`)
   if (it.rejected > 0)
-    lines.push(`Rejected rows are tried again in the next runs, and held after 5 refusals. To see them: cdp-sync rejected ${sync}`)
-  if (it.held > 0) lines.push(`Held rows wait for a change, a day, or: cdp-sync retry ${sync}`)
+    lines.push(
+      `Rejected rows are tried again in the next runs, and held after 5 refusals. To see them: ${command(`cdp-sync rejected ${sync}`)}`,
+    )
+  if (it.held > 0) lines.push(`Held rows wait for a change, a day, or: ${command(`cdp-sync retry ${sync}`)}`)
   if (it.invalid > 0 && it.rejected === 0)
-    lines.push(`Invalid rows are never sent; the model or the mapping must change. To see them: cdp-sync plan ${sync}`)
+    lines.push(`Invalid rows are never sent; the model or the mapping must change. To see them: ${command(`cdp-sync plan ${sync}`)}`)
   return lines
 }
 

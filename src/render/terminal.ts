@@ -1,7 +1,7 @@
 /** A plan for people to read before anything is sent. Pure: the plan and a style in, text out. */
 import type { InvalidSample, Plan, PlanSample, SyncFailure, SyncPlan } from '../types.ts'
 import { hide } from './json.ts'
-import { count, cut, duration, hang, HIDDEN, many, moment, paint, printable, SENSITIVE, type Colour, type Style } from './text.ts'
+import { command, count, cut, duration, hang, HIDDEN, many, moment, paint, printable, SENSITIVE, type Colour, type Style } from './text.ts'
 
 export interface PlanStyle extends Style {
   /** Samples of each kind; null: 3 adds, 5 changes, 3 removals. */
@@ -214,7 +214,7 @@ function lastLines(plan: Plan, style: PlanStyle): string[] {
 
 function next(plan: Plan, names: readonly string[]): string {
   const refused = plan.syncs.find((it) => it.guards.some((guard) => !guard.ok))
-  if (!refused) return `To apply: cdp-sync run ${names.length <= 4 ? names.join(' ') : ''}`.trimEnd()
+  if (!refused) return `To apply: ${command(`cdp-sync run ${names.length <= 4 ? names.join(' ') : ''}`.trimEnd())}`
   const lifts = refused.guards.filter((it) => !it.ok).map((it) => `--allow ${it.name}`)
-  return `A guard refuses ${refused.name}; to let it pass once: cdp-sync run ${refused.name} ${lifts.join(' ')}`
+  return `A guard refuses ${refused.name}; to let it pass once: ${command(`cdp-sync run ${refused.name} ${lifts.join(' ')}`)}`
 }

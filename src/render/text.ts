@@ -66,6 +66,13 @@ export function cut(text: string, width: number): string {
   return chars.slice(0, width - 3 - tail).join('') + '...' + chars.slice(chars.length - tail).join('')
 }
 
+const NO_BREAK = '\u00a0'
+
+/** A command in a sentence: `hang` keeps it on one line, so that it can be copied. */
+export function command(text: string): string {
+  return text.replaceAll(' ', NO_BREAK)
+}
+
 /** `lead`, then words broken into lines under their own beginning (or `indent`). */
 export function hang(lead: string, words: string, width: number, indent = lead.length): string[] {
   const lines: string[] = []
@@ -80,7 +87,7 @@ export function hang(lead: string, words: string, width: number, indent = lead.l
     }
   }
   lines.push(line)
-  return lines.map((it, i) => (i === 0 ? lead : ' '.repeat(indent)) + it)
+  return lines.map((it, i) => (i === 0 ? lead : ' '.repeat(indent)) + it.replaceAll(NO_BREAK, ' '))
 }
 
 /** Columns apart by two spaces, no borders, so that awk works. Columns named in `right` are right-aligned. */

@@ -232,8 +232,8 @@ describe('a plan on a terminal', () => {
           Wait for it to end.
 
       Plan: 0 to add, 0 to change, 410 to remove, in 1 sync. 1 sync could not be planned.
-      Nothing was sent. A guard refuses ads; to let it pass once: cdp-sync run ads
-      --allow deletes --allow empty
+      Nothing was sent. A guard refuses ads; to let it pass once:
+      cdp-sync run ads --allow deletes --allow empty
       "
     `)
   })

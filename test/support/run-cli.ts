@@ -12,7 +12,7 @@ export interface Terminal {
   readonly io: Io
   readonly signal: (name: 'SIGINT' | 'SIGTERM') => void
   readonly exits: number[]
-  read(): { stdout: string; stderr: string }
+  readonly read: () => { stdout: string; stderr: string }
 }
 
 export function terminal(more: Partial<Io> & { tty?: boolean; answers?: string[] } = {}): Terminal {
