@@ -43,6 +43,7 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
 
   const scope = newScope(options.root, environ, collectVars(source, environment, options.vars ?? {}))
   const project = readSource(source, scope, problems)
+  if (!project) throw toConfigErrors(problems)
   check(projectSchema, partOf(project, [], PROJECT_FILE, true), problems)
   const environments = Object.keys(objectAt(project, ['environments']))
   const drafts = sources.flatMap((sync) => {
@@ -218,8 +219,12 @@ async function buildSyncs(project: Reading, drafts: readonly SyncDraft[], scope:
     warehouses: new Map([...(await buildAll(places.warehouses.others, warehouse)), ...here.warehouses]),
     destinations: new Map([...(await buildAll(places.destinations.others, destination)), ...here.destinations]),
   }
+  const destinationAt = (name: string) => ({
+    reading: project,
+    path: places.destinations.chosen.get(name) ?? places.destinations.others.get(name) ?? [],
+  })
   const built = drafts.flatMap((draft) => {
-    const sync = buildSync(draft, { ...into, scope, ...(draft.active ? here : elsewhere) })
+    const sync = buildSync(draft, { ...into, scope, destinationAt, ...(draft.active ? here : elsewhere) })
     return sync ? [{ draft, sync }] : []
   })
   checkNames(drafts, into.problems)

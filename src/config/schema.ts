@@ -84,7 +84,7 @@ export const destinationSchema = z
 
 export const stateSchema = z
   .strictObject({
-    type: z.enum(['local', 'warehouse', 's3']).describe('`local`: files beside the project.'),
+    type: z.enum(['local', 'warehouse', 's3']).describe('`local`: files beside the project. The others are not available yet.'),
     path: z.string().min(1).optional().describe('local: the folder. Default: `.cdp-sync`.'),
     schema: z.string().optional().describe('warehouse: the schema that holds the tables.'),
     warehouse: z.string().optional().describe('warehouse: which one; default the sync’s own.'),

@@ -1,5 +1,5 @@
 /** A YAML file that knows its places: parse it, walk it, point at it, draw the line it is about. */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import { isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
 import type { Document, Node, Pair, Scalar, YAMLError } from 'yaml'
 import { CdpError, ConfigErrors } from '../errors.ts'
 
@@ -10,7 +10,6 @@ export interface Source {
   readonly file: string
   readonly text: string
   readonly doc: Document
-  readonly lines: LineCounter
   /** Parts of the text that a frame never shows: what stands where a secret belongs. */
   readonly hidden: (readonly [start: number, end: number])[]
 }
@@ -31,9 +30,8 @@ export interface Problem {
 
 /** Parses one YAML file; syntax errors go to `problems`. Only then is the tree not to be trusted: null. */
 export function parseSource(file: string, text: string, problems: Problem[]): Source | null {
-  const lines = new LineCounter()
-  const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: sameKey })
-  const source: Source = { file, text, doc, lines, hidden: [] }
+  const doc = parseDocument(text, { prettyErrors: false, uniqueKeys: sameKey })
+  const source: Source = { file, text, doc, hidden: [] }
   // What follows the first syntax error is mostly its echo; duplicate keys each stand for themselves.
   const syntax = doc.errors.find((error) => error.code !== 'DUPLICATE_KEY')
   for (const error of doc.errors) if (error === syntax || error.code === 'DUPLICATE_KEY') problems.push(syntaxProblem(source, error))

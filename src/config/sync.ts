@@ -14,6 +14,7 @@ import { frameOf, spotAt, whereOf } from './source.ts'
 import type { Path, Problem } from './source.ts'
 import { buildBackfill, buildMode, buildRemoval, buildTarget } from './target.ts'
 import type { DestinationEntry, Sync, WarehouseEntry } from './types.ts'
+import { pathKey } from './values.ts'
 import type { Reading } from './values.ts'
 
 /** Where a key of a sync may stand: its own file first, then defaults. */
@@ -39,6 +40,8 @@ export interface Known extends Collected {
   readonly scope: Scope
   readonly warehouses: ReadonlyMap<string, WarehouseEntry | null>
   readonly destinations: ReadonlyMap<string, DestinationEntry | null>
+  /** Where a destination's entry stands. */
+  readonly destinationAt: (name: string) => { readonly reading: Reading; readonly path: Path }
 }
 
 /** Validates a sync's file together with the defaults. Null when its shape has problems. */
@@ -131,6 +134,8 @@ export function buildSync(draft: SyncDraft, known: Known): Sync | null {
   const before = known.problems.length
   const fail: Fail = (code, path, message, hint, side) => {
     const place = part.locate(path)
+    // What a variable without a value leads to is its echo.
+    if (place.reading.variables.get(pathKey(place.path))?.missing.length) return
     known.problems.push({ code, message, hint, spot: spotAt(place.reading.source, place.path, side) })
   }
   const warehouse = reference('warehouse', draft, known.warehouses, fail)

@@ -3,11 +3,12 @@ import type { ObjectSpec } from '../connector.ts'
 import { nearest } from '../errors.ts'
 import { MODES } from '../types.ts'
 import type { Mode, Removal } from '../types.ts'
-import { check, label } from './check.ts'
+import { check, label, partOf, valueAt } from './check.ts'
 import type { Part } from './check.ts'
 import { collectSecrets } from './entries.ts'
 import type { Building, Fail, Known, SyncDraft } from './sync.ts'
 import type { Constant, DestinationEntry } from './types.ts'
+import { spotAt } from './source.ts'
 import { constantAt } from './values.ts'
 
 /** Stands for what a sync that does not run here can't say without its variables. */
@@ -65,19 +66,38 @@ export function buildTarget(
     return { object, spec: typeof found === 'function' ? UNRESOLVED : found, options }
   }
   const settings = { config, options }
-  for (const problem of connector.validate?.(settings) ?? []) {
-    const path = problem.path[0] === 'options' ? problem.path.slice(1) : problem.path
-    fail('CDP1170', ['options', ...path], `${label(optionsPart, path)}: ${problem.message.replace(/\.$/, '')}.`)
-  }
+  for (const problem of connector.validate?.(settings) ?? []) reportOwn(problem, settings, destination, optionsPart, known)
   return { object, spec: typeof found === 'function' ? found(settings) : found, options }
 }
 
+/** What a connector found itself. Its path leads into the sync's options, or into the destination where only that has it. */
+function reportOwn(
+  problem: { path: readonly (string | number)[]; message: string },
+  settings: { config: unknown; options: unknown },
+  destination: DestinationEntry,
+  optionsPart: Part,
+  known: Known,
+): void {
+  const [first] = problem.path
+  const named = first === 'options' || first === 'config'
+  const path = named ? problem.path.slice(1) : problem.path
+  const inConfig = named
+    ? first === 'config'
+    : valueAt(settings.options, path) === undefined && valueAt(settings.config, path) !== undefined
+  const entry = known.destinationAt(destination.name)
+  const part = inConfig ? partOf(entry.reading, entry.path, destination.name) : optionsPart
+  const place = part.locate(path)
+  const message = `${label(part, path)}: ${problem.message.replace(/\.$/, '')}.`
+  known.problems.push({ code: 'CDP1170', message, spot: spotAt(place.reading.source, place.path) })
+}
+
 export function buildMode(draft: SyncDraft, spec: ObjectSpec, object: string, fail: Fail): Mode {
-  // A membership can be nothing but a mirror, so it need not be said.
-  const mode = draft.file.mode ?? (spec.membership ? 'mirror' : 'upsert')
+  // No default removes anything: a membership says mode: mirror like any other.
+  const mode = draft.file.mode ?? 'upsert'
+  const place = draft.file.mode !== undefined ? 'mode' : draft.own('object') ? 'object' : 'destination'
   if (!spec.modes.includes(mode)) {
-    const message = `The object ${object} can’t be written in mode ${mode}.`
-    fail('CDP1121', ['mode'], message, `It takes ${spec.modes.join(', ')}.`)
+    const message = `The object ${object} can’t be written in mode ${mode}${draft.file.mode === undefined ? ', the default' : ''}.`
+    fail('CDP1121', [place], message, spec.modes.length === 1 ? `Write mode: ${spec.modes[0]}.` : `It takes ${spec.modes.join(', ')}.`)
   } else if (mode === 'mirror' && !spec.removes?.length) {
     fail('CDP1121', ['mode'], `Nothing can be removed from the object ${object}, so it can’t be a mirror.`, 'Use mode: upsert.')
   }

@@ -24,20 +24,19 @@ export const pathKey = (path: Path): string => JSON.stringify(path.map(String))
 
 /** As many nodes as no real file has: aliases can multiply a small file into an endless one. */
 const MAX_NODES = 100_000
+const MAX_DEPTH = 100
 
-/** Reads a whole file. Names that can't be used go to `problems`; missing variables stay with their paths. */
-export function readSource(source: Source, scope: Scope, problems: Problem[]): Reading {
+/**
+ * Reads a whole file. Names that can't be used go to `problems`; missing variables stay with their paths. Null when its
+ * aliases never end, which is a problem too.
+ */
+export function readSource(source: Source, scope: Scope, problems: Problem[]): Reading | null {
   const variables = new Map<string, Interpolated & { path: Path }>()
   const broken = new Set<string>()
   let nodes = 0
   const read = (raw: unknown, path: Path): unknown => {
     const node = resolve(source, raw)
-    if (++nodes > MAX_NODES || path.length > 64) {
-      if (nodes !== Infinity)
-        problems.push({ code: 'CDP1003', message: 'The file repeats itself by its aliases without end.', spot: spotAt(source, []) })
-      nodes = Infinity
-      return null
-    }
+    if (++nodes > MAX_NODES || path.length > MAX_DEPTH) throw new RangeError('endless aliases')
     if (isMap(node)) {
       const out: Record<string, unknown> = {}
       for (const pair of node.items) {
@@ -60,7 +59,18 @@ export function readSource(source: Source, scope: Scope, problems: Problem[]): R
     }
     return plainValue(node)
   }
-  return { source, value: read(source.doc.contents, []), variables, broken }
+  try {
+    return { source, value: read(source.doc.contents, []) ?? {}, variables, broken }
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    problems.push({
+      code: 'CDP1003',
+      message: 'The aliases of this file repeat it without end.',
+      hint: 'Write the values out.',
+      spot: spotAt(source, []),
+    })
+    return null
+  }
 }
 
 function keySpot(source: Source, key: unknown): Spot {

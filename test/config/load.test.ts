@@ -116,8 +116,8 @@ describe('loading a project', () => {
     })
   })
 
-  it('treats a membership as a mirror that drops a null match', async () => {
-    const text = 'model: { sql: select 1, key: id }\ndestination: crm\nobject: audience\nmatch: { email: email }\n'
+  it('drops a null match from a membership', async () => {
+    const text = 'model: { sql: select 1, key: id }\ndestination: crm\nobject: audience\nmode: mirror\nmatch: { email: email }\n'
     expect(await loadSync(text)).toMatchObject({ mode: 'mirror', onRemove: 'delete', onNullMatch: 'remove', fields: [] })
   })
 
@@ -130,6 +130,14 @@ describe('loading a project', () => {
     expect(inline.model).toMatchObject({ sql: 'select 1\n', where: 'syncs/contacts.yaml:4:5' })
     const table = await loadSync(SYNC.replace('table: people', `table: 'My.app."odd ""name"'`.replace(/'/g, "'")))
     expect(table.model.sql).toBe('select * from "My"."app"."odd ""name"')
+  })
+
+  it('takes names that objects have by themselves', async () => {
+    const { fields } = await loadSync(
+      sync('  constructor: toString\n  valueOf: { column: v, map: { constructor: a, hasOwnProperty: b } }\n'),
+    )
+    expect(fields.map((field) => field.name)).toEqual(['firstname', 'constructor', 'valueOf'])
+    expect([...fields[2]!.map!.keys()]).toEqual(['constructor', 'hasOwnProperty'])
   })
 
   it('counts one written tolerance as the only limit', async () => {

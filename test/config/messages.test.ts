@@ -268,6 +268,28 @@ describe('mistakes in a sync', () => {
       "
     `)
   })
+  it('a membership that does not say mirror', async () => {
+    expect(await wrong(SYNC.replace('contacts', 'audience'))).toMatchInlineSnapshot(`
+      "
+      syncs/contacts.yaml:3:9 CDP1121 The object audience can’t be written in mode upsert, the default.
+        |
+      3 | object: audience
+        |         ^^^^^^^^
+      = Write mode: mirror.
+      "
+    `)
+  })
+  it('a destination that hangs on a missing variable, said once', async () => {
+    expect(await wrong(SYNC.replace('destination: crm', 'destination: "${var:where}"'))).toMatchInlineSnapshot(`
+      "
+      syncs/contacts.yaml:2:14 CDP1022 There is no variable "where".
+        |
+      2 | destination: "\${var:where}"
+        |              ^^^^^^^^^^^^^^
+      = Set it under vars in cdp-sync.yaml, or with --var where=….
+      "
+    `)
+  })
   it('a backfill that is missing or out of place', async () => {
     expect(await wrong(sync('mode: insert\n'))).toMatchInlineSnapshot(`
       "
@@ -509,6 +531,30 @@ describe('mistakes between syncs', () => {
 })
 
 describe('mistakes in the project file', () => {
+  it('a file that is no mapping, or empty', async () => {
+    expect(await problems({ 'cdp-sync.yaml': '- a\n', 'syncs/a.yaml': 'text\n' })).toMatchInlineSnapshot(`
+      "
+      cdp-sync.yaml:1:1 CDP1012 cdp-sync.yaml must be a mapping; this is a list.
+        |
+      1 | - a
+        | ^^^
+
+      syncs/a.yaml:1:1 CDP1012 syncs/a.yaml must be a mapping; this is text.
+        |
+      1 | text
+        | ^^^^
+      "
+    `)
+    expect(await problems({ 'cdp-sync.yaml': '# later\n' })).toMatchInlineSnapshot(`"no problems"`)
+  })
+  it('aliases without end', async () => {
+    const bomb = Array.from({ length: 9 }, (_, i) => `k${i}: &k${i} [${`*k${i - 1},`.repeat(9)}]`)
+      .join('\n')
+      .replaceAll('*k-1', 'x')
+    expect(await problems({ 'syncs/a.yaml': sync('  a: { value: &x [*x] }\n'), 'syncs/b.yaml': bomb })).toMatch(
+      /a.yaml:1:1 CDP1003 The aliases.*b.yaml:1:1 CDP1003 The aliases/s,
+    )
+  })
   it('a variable without a value', async () => {
     expect(
       await problems(

@@ -16,7 +16,7 @@ const source = (text: string): Source => {
 const spot: Spot = { source: { file: 'x.yaml', text: '', hidden: [] }, start: 0, end: 0 }
 const scope = (environ: Record<string, string> = {}) => newScope('/', environ, new Map())
 const anyText = fc.string({ unit: 'grapheme', maxLength: 40 })
-const read = (text: string, environ: Record<string, string> = {}) => readSource(source(text), scope(environ), [])
+const read = (text: string, environ: Record<string, string> = {}) => readSource(source(text), scope(environ), [])!
 
 describe('interpolation', () => {
   it('puts a value in as it is, whatever it holds', () => {
