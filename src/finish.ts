@@ -66,30 +66,30 @@ async function adopt({ state, sync, run, context }: Session): Promise<void> {
 }
 
 async function attemptsOf(db: Db): Promise<Attempt[]> {
-  const rows = await db.rows<{ key: string; at: Date; op: Op; result: string; code: string | null; message: string | null }>(
-    `SELECT key, at, op, CASE WHEN result = 'intent' THEN 'unknown' ELSE result END AS result, code, message FROM ended WHERE result NOT IN ('ok', 'accepted') ORDER BY n`,
+  const rows = await db.rows<{ key: string; noted_at: Date; op: Op; result: string; code: string | null; message: string | null }>(
+    `SELECT key, noted_at, op, CASE WHEN result = 'intent' THEN 'unknown' ELSE result END AS result, code, message FROM ended WHERE result NOT IN ('ok', 'accepted') ORDER BY n`,
   )
-  return rows.map(({ at, result, ...row }) => ({ ...row, at: isoTime(at), outcome: result }))
+  return rows.map(({ noted_at, result, ...row }) => ({ ...row, at: isoTime(noted_at), outcome: result }))
 }
 
 /** What did not arrive: refused rows, and uncertain ones that nobody may repeat. */
 export async function rejectedRows(db: Db, now: number): Promise<RejectedRow[]> {
-  const refused = await db.rows<{ key: string; op: string; code: string | null; message: string | null; field: string | null; attempts: number; first_run: string; run: string; at: Date }>(
-    `SELECT * EXCLUDE (payload, context, address, outcome) FROM state.verdicts WHERE outcome = 'rejected' ORDER BY at, key`,
+  const refused = await db.rows<{ key: string; op: string; code: string | null; message: string | null; field: string | null; attempts: number; first_run: string; run: string; noted_at: Date }>(
+    `SELECT * EXCLUDE (payload, context, address, outcome) FROM state.verdicts WHERE outcome = 'rejected' ORDER BY noted_at, key`,
   )
   const unsafe = litList(['insert', 'append'])
   const unknown = await db.rows<{ key: string; op: Op; run: string }>(
     `SELECT key, pending.op AS op, pending.run AS run FROM state.snapshot WHERE uncertain AND list_contains(${unsafe}, pending.op) ORDER BY key`,
   )
   return [
-    ...refused.map(({ op, at, code, message, ...row }) => ({
+    ...refused.map(({ op, noted_at, code, message, ...row }) => ({
       ...row,
       op: (op === 'remove' ? 'delete' : 'upsert') as Op,
       outcome: 'rejected' as const,
       code: code ?? '',
       message: message ?? '',
       held: row.attempts >= MAX_ATTEMPTS,
-      at: isoTime(at),
+      at: isoTime(noted_at),
     })),
     ...unknown.map(({ key, op, run }) => ({
       key,

@@ -31,7 +31,7 @@ async function resumeJobs(session: Session, header: Header): Promise<void> {
   const { destination, state, context, target } = session
   if (!destination.resume || header.target !== target) return
   const since = new Date(context.now() - JOB_LIFETIME).toISOString().replace('T', ' ').replace('Z', '')
-  const jobs = await state.db.rows<{ token: string; numbers: number[] }>(`SELECT token, numbers FROM state.jobs WHERE at > ${lit(since)}::TIMESTAMP ORDER BY at`)
+  const jobs = await state.db.rows<{ token: string; numbers: number[] }>(`SELECT token, numbers FROM state.jobs WHERE noted_at > ${lit(since)}::TIMESTAMP ORDER BY noted_at`)
   if (jobs.length === 0) return
   const outbox = await openOutbox(state.db, header, context.now)
   try {

@@ -170,8 +170,8 @@ SELECT w.*, ${hasVerdicts ? `CASE WHEN v.outcome = 'rejected' AND ${same} THEN v
     WHEN w.code IS NOT NULL THEN 'invalid'
     ${adding(mode) ? `WHEN w.stored AND NOT w.uncertain THEN 'quiet'` : ''}
     WHEN w.uncertain AND list_contains(${unsafe}, w.pending.op) THEN 'held'
-    ${hasVerdicts ? `WHEN v.outcome = 'rejected' AND v.attempts >= ${MAX_ATTEMPTS} AND ${same} AND v.at > ${wait} THEN 'held'` : ''}
-    ${hasVerdicts ? `WHEN v.outcome IN ('absent', 'exists') AND ${same} AND v.at > ${wait} AND NOT w.uncertain THEN 'settled'` : ''}
+    ${hasVerdicts ? `WHEN v.outcome = 'rejected' AND v.attempts >= ${MAX_ATTEMPTS} AND ${same} AND v.noted_at > ${wait} THEN 'held'` : ''}
+    ${hasVerdicts ? `WHEN v.outcome IN ('absent', 'exists') AND ${same} AND v.noted_at > ${wait} AND NOT w.uncertain THEN 'settled'` : ''}
     WHEN NOT w.fresh AND NOT w.uncertain AND NOT w.due AND w.previous IS NULL AND len(w.differs) = 0 THEN 'quiet'
     ELSE 'send'
   END AS status,
@@ -240,7 +240,7 @@ SELECT g.*, coalesce(v.attempts, 0) AS attempts, v.address IS NOT NULL AS judged
   CASE
     WHEN ${withheld} THEN 'waiting'
     WHEN c.status IN ('held', 'settled') THEN 'waiting'
-    WHEN v.outcome = 'rejected' AND v.attempts >= ${MAX_ATTEMPTS} AND v.context = ${lit(input.context)} AND v.at > ${wait} THEN 'held'
+    WHEN v.outcome = 'rejected' AND v.attempts >= ${MAX_ATTEMPTS} AND v.context = ${lit(input.context)} AND v.noted_at > ${wait} THEN 'held'
     ELSE 'send'
   END AS status
 FROM gone g LEFT JOIN said v ON v.address = g.address AND v.op = 'remove' LEFT JOIN classified c ON c.key = g.key

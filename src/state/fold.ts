@@ -27,13 +27,13 @@ export async function prepareFold(db: Db, header: Header): Promise<{ uncertain: 
 CREATE OR REPLACE TABLE settled AS
 WITH each_entry AS (SELECT unnest(generate_series(first, last)) AS n, * EXCLUDE (first, last) FROM state.journal)
 SELECT n, arg_max(result, seq) AS result, arg_max(remote_id, seq) AS remote_id, arg_max(code, seq) AS code,
-  arg_max(message, seq) AS message, arg_max(field, seq) AS field, max(at) AS at,
+  arg_max(message, seq) AS message, arg_max(field, seq) AS field, max(noted_at) AS noted_at,
   -- Asked once without an answer: no later refusal can tell what the first attempt did.
   bool_or(result = 'unknown') AS doubted
 FROM each_entry GROUP BY n`)
   await db.run(`
 CREATE OR REPLACE TABLE ended AS
-SELECT o.*, s.remote_id AS new_remote_id, s.result, s.code, s.message, s.field, s.at, s.doubted,
+SELECT o.*, s.remote_id AS new_remote_id, s.result, s.code, s.message, s.field, s.noted_at, s.doubted,
   s.result IN ('ok', 'accepted') OR (s.result = 'absent' AND o.kind = 'remove') AS done,
   s.result IN ('intent', 'unknown') OR (s.doubted AND s.result IN ('rejected', 'retry')) AS vague
 FROM state.outbox o JOIN settled s USING (n)`)
@@ -48,7 +48,7 @@ UNION ALL SELECT previous, TRUE, * EXCLUDE (address) FROM ended WHERE previous I
 CREATE OR REPLACE TABLE judged AS
 SELECT e.key, e.address, CASE WHEN e.kind = 'remove' THEN 'remove' ELSE 'write' END AS op, e.payload, ${lit(header.context)} AS context,
   e.result AS outcome, e.code, e.message, e.field, (e.attempts + 1)::INTEGER AS attempts,
-  CASE WHEN e.attempts > 0 THEN v.first_run ELSE ${lit(header.run)} END AS first_run, ${lit(header.run)} AS run, e.at
+  CASE WHEN e.attempts > 0 THEN v.first_run ELSE ${lit(header.run)} END AS first_run, ${lit(header.run)} AS run, e.noted_at
 FROM ended e LEFT JOIN state.verdicts v ON v.address = e.address AND v.op = CASE WHEN e.kind = 'remove' THEN 'remove' ELSE 'write' END
 WHERE e.result IN ('rejected', 'absent', 'exists') AND NOT e.done`)
   return db.one(`SELECT count(*) AS uncertain FROM ended WHERE vague`)
@@ -63,7 +63,7 @@ CREATE OR REPLACE TABLE folded AS
 -- Confirmed or accepted: the payload is what the destination holds now.
 SELECT r.address, r.key, ${keeps ? 'r.hash' : 'NULL::UBIGINT'} AS hash, ${payload(merged('r.payload', 'r.known'))} AS payload,
   coalesce(r.new_remote_id, r.remote_id) AS remote_id, ${lit(header.mode)} AS mode,
-  ${owning ? 'TRUE' : 'coalesce(old.owned, FALSE)'} AS owned, r.at AS confirmed_at, ${lit(header.run)} AS run,
+  ${owning ? 'TRUE' : 'coalesce(old.owned, FALSE)'} AS owned, r.noted_at AS confirmed_at, ${lit(header.run)} AS run,
   r.result = 'accepted' AS accepted, FALSE AS gone, FALSE AS uncertain, NULL AS pending
 FROM reached r ${owning ? '' : 'LEFT JOIN state.snapshot old USING (address)'}
 WHERE r.done AND r.kind <> 'remove' AND NOT r.given_up

@@ -1,7 +1,7 @@
 /** The outbox of a run in the state file: changes read in order as JSON texts, intents and outcomes journalled. */
 import type { Outbox, OutboxRow, Wave } from '../outbox.ts'
 import type { Op } from '../types.ts'
-import { lit, litTime } from './db.ts'
+import { guarded, lit, litTime, unguard } from './db.ts'
 import type { Db } from './db.ts'
 import type { Header } from './header.ts'
 import { cellJsonSql } from './payload.ts'
@@ -87,7 +87,7 @@ export async function jobRows(db: Db, header: Header, numbers: readonly number[]
 
 type RawRow = Omit<OutboxRow, 'shared'> & { shared: string[] | null }
 
-const toRow = (row: RawRow): OutboxRow => ({ ...row, shared: row.shared ?? [] })
+const toRow = (row: RawRow): OutboxRow => ({ ...row, key: unguard(row.key) ?? '', shared: row.shared ?? [] })
 
 /**
  * A change whose forerunner is not ok waits; a removal is not sent where this run confirmed something: at its address, or
@@ -127,7 +127,7 @@ function selectSql(header: Header): string {
     : `CASE WHEN o.known IS NOT NULL AND o.payload IS NOT NULL AND (${moved}) THEN ${object(`(${list(header.match, 'o.known', (_, cell) => `${cell} IS NOT NULL AND ${cell} <> 'jnull'`)})`)} END`
   const bag = (positions: readonly number[]): string => (positions.length ? `CASE WHEN o.kind <> 'remove' THEN ${object(`(${list(positions, 'o.payload', sent)})`)} END` : 'NULL')
   return `
-SELECT o.n, o.op, o.key, ${header.any ? '[o.address] || coalesce(o.more, [])' : 'NULL'} AS shared, ${match} AS match, ${previous} AS "previousMatch",
+SELECT o.n, o.op, ${guarded('o.key')} AS key, ${header.any ? '[o.address] || coalesce(o.more, [])' : 'NULL'} AS shared, ${match} AS match, ${previous} AS "previousMatch",
   CASE WHEN o.kind = 'remove' THEN ${removalSql(header, plain, object)} ELSE ${fields} END AS fields,
   ${bag(header.onCreate)} AS "onCreate", ${bag(header.ifEmpty)} AS "ifEmpty", o.differs AS changed, o.remote_id AS "remoteId", o.id, o.attempts
 FROM state.outbox o`

@@ -37,7 +37,7 @@ CREATE TABLE state.snapshot (
 CREATE TABLE state.verdicts (
   key VARCHAR, address VARCHAR, op VARCHAR, payload VARCHAR[], context VARCHAR,
   outcome VARCHAR, code VARCHAR, message VARCHAR, field VARCHAR,
-  attempts INTEGER, first_run VARCHAR, run VARCHAR, at TIMESTAMP
+  attempts INTEGER, first_run VARCHAR, run VARCHAR, noted_at TIMESTAMP
 );
 
 -- This run's changes, with everything that a fold needs after a crash.
@@ -51,8 +51,8 @@ CREATE TABLE state.outbox (
   after BIGINT,           -- goes only when that number is ok
   attempts INTEGER
 );
-CREATE TABLE state.journal (seq BIGINT, first BIGINT, last BIGINT, result VARCHAR, remote_id VARCHAR, code VARCHAR, message VARCHAR, field VARCHAR, at TIMESTAMP);
-CREATE TABLE state.jobs (token VARCHAR, numbers BIGINT[], at TIMESTAMP);
+CREATE TABLE state.journal (seq BIGINT, first BIGINT, last BIGINT, result VARCHAR, remote_id VARCHAR, code VARCHAR, message VARCHAR, field VARCHAR, noted_at TIMESTAMP);
+CREATE TABLE state.jobs (token VARCHAR, numbers BIGINT[], noted_at TIMESTAMP);
 `
 
 export async function createTables(db: Db): Promise<void> {

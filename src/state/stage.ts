@@ -13,7 +13,7 @@ import { normalise, normaliseSql } from '../normalise.ts'
 import { canonicalSql } from '../values.ts'
 import type { Normaliser } from '../connector.ts'
 import type { Column } from '../types.ts'
-import { CHUNK_ROWS, lit } from './db.ts'
+import { CHUNK_ROWS, guarded, lit, unguard } from './db.ts'
 import type { Db } from './db.ts'
 
 /** What of a sync decides how rows are addressed. */
@@ -164,11 +164,11 @@ async function computeMatches(db: Db, source: string, addressing: Addressing, ra
   const at = fields.map((field) => field.inputs.map((name) => inputs.indexOf(name) + 1))
   const appender = await db.append('matches', fields.length + 1)
   try {
-    await db.columns(`SELECT n::VARCHAR, ${inputs.map(raw).join(', ') || 'NULL'} FROM raw_rows`, (columns, count) => {
+    await db.columns(`SELECT ${['n::VARCHAR', ...inputs.map((name) => guarded(raw(name)))].join(', ')} FROM raw_rows`, (columns, count) => {
       const out: (string | null)[][] = Array.from({ length: fields.length + 1 }, () => [])
       for (let row = 0; row < count; row++) {
         out[0]?.push(columns[0]?.[row] as string)
-        fields.forEach((field, i) => out[i + 1]?.push(matchText(field, (at[i] ?? []).map((p) => (columns[p]?.[row] ?? null) as string | null))))
+        fields.forEach((field, i) => out[i + 1]?.push(matchText(field, (at[i] ?? []).map((p) => unguard(columns[p]?.[row])))))
       }
       for (let from = 0; from < count; from += CHUNK_ROWS) appender.chunk(out.map((column) => column.slice(from, from + CHUNK_ROWS)))
     })
