@@ -94,5 +94,7 @@ function sameTarget(a: Sync, b: Sync): boolean {
     a.destination.name === b.destination.name ||
     (a.destination.connector.name === b.destination.connector.name && isDeepStrictEqual(a.destination.config, b.destination.config))
   if (!sameAccount || a.object !== b.object) return false
-  return (a.spec.targetOptions ?? []).every((name) => isDeepStrictEqual(valueAt(a.options, [name]), valueAt(b.options, [name])))
+  return (a.spec.targetOptions ?? []).every((name) =>
+    isDeepStrictEqual(valueAt(a.options, name.split('.')), valueAt(b.options, name.split('.'))),
+  )
 }

@@ -47,10 +47,7 @@ describe('docs/configuration.md', () => {
 
   it('shows a smallest project that loads', async () => {
     const [, project = '', sync = ''] = examples
-    const files = {
-      'cdp-sync.yaml': project.replace('type: webhook, url', 'type: crm, access_token'),
-      'syncs/customers.yaml': `${sync}object: contacts\nmatch: { email: email }\n`,
-    }
+    const files = { 'cdp-sync.yaml': project, 'syncs/customers.yaml': sync }
     const loaded = await load(files, { environ: { DATABASE_URL: 'postgres://u@h/d', WEBHOOK_URL: 'http://h' } })
     expect(loaded.syncs.map((one) => one.name)).toEqual(['customers'])
   })

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { AuthError } from '../../src/errors.ts'
 import { loadConnector } from '../../src/config/registry.ts'
@@ -296,6 +297,23 @@ describe('connectors', () => {
     const { connector, file, warning } = await loadConnector(root, 'mine')
     expect([file.builtin, warning]).toEqual([false, null])
     expect(() => connector.open({ config: {}, options: {} }, {} as never)).toThrow(AuthError)
+  })
+
+  it('that come along are there without a file, and one of the project with that name is used with a warning', async () => {
+    const text =
+      'warehouses: { main: { type: duckdb } }\ndestinations: { crm: { type: webhook, url: "${env:URL}", batch_size: "${env:SIZE}" } }\n'
+    const files = { 'cdp-sync.yaml': text, 'syncs/a.yaml': 'model: { table: t, key: id }\ndestination: crm\nfields: { a: b }\n' }
+    const environ = { URL: 'https://u:pass@host/', SIZE: '7' }
+    const project = await load(files, { environ })
+    expect(project.warnings).toEqual([])
+    expect(project.destinations['crm']!.config).toMatchObject({ batch_size: 7, timeout: 30_000 })
+    expect(project.syncs[0]).toMatchObject({ object: 'record', mode: 'upsert', match: [] })
+    const crm = readFileSync(new URL('fixtures/connectors/crm.js', import.meta.url), 'utf8')
+    const root = folder({ 'connectors/webhook.js': crm.replace("name: 'crm'", "name: 'webhook'") })
+    expect(await loadConnector(root, 'webhook')).toMatchObject({
+      file: { builtin: false },
+      warning: 'connectors/webhook of this project is used instead of the built-in connector "webhook".',
+    })
   })
 
   it('say what is wrong with a file that is none', async () => {
