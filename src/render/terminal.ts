@@ -56,9 +56,13 @@ function header(plan: SyncPlan, style: PlanStyle): string[] {
 function firstRun(plan: SyncPlan): string {
   const { add } = plan.counts
   if (add === 0) return 'first run: nothing was delivered yet.'
-  const { requests, seconds } = plan.estimate
-  const effort = requests > 0 ? ` (about ${many(requests, 'request')}, ${duration(seconds)})` : ''
+  const effort = plan.estimate.requests > 0 ? ` (about ${effortText(plan.estimate)})` : ''
   return `first run: nothing was delivered yet, ${add === 1 ? 'one row' : `all ${count(add)} rows`} would be sent${effort}.`
+}
+
+/** From declared limits: without a declared rate nobody knows the time. */
+function effortText({ requests, seconds }: SyncPlan['estimate']): string {
+  return seconds >= 1 ? `${many(requests, 'request')}, ${duration(seconds)}` : many(requests, 'request')
 }
 
 function isEmpty({ counts }: SyncPlan): boolean {
@@ -205,7 +209,7 @@ function lastLines(plan: Plan, style: PlanStyle): string[] {
   const parts = [`${count(add)} to add`, `${count(change)} to change`, `${count(remove)} to remove`]
   const requests = plan.syncs.reduce((sum, it) => sum + it.estimate.requests, 0)
   const seconds = Math.max(0, ...plan.syncs.map((it) => it.estimate.seconds))
-  const effort = requests > 0 ? ` About ${many(requests, 'request')}, ${duration(seconds)}.` : ''
+  const effort = requests > 0 ? ` About ${effortText({ requests, seconds })}.` : ''
   return [
     `Plan: ${parts.join(', ')}, in ${many(names.length, 'sync')}.${effort}${failed}`,
     ...hang('', `Nothing was sent. ${next(plan, names)}`, style.width),

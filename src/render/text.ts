@@ -33,6 +33,7 @@ export function many(n: number, one: string, more = `${one}s`): string {
 
 /** `4 s`, `2 min 5 s`, `3 h 10 min`. Tenths below 10 s. */
 export function duration(seconds: number): string {
+  if (seconds > 0 && seconds < 0.1) return 'under 0.1 s'
   if (seconds < 10) return `${Math.round(seconds * 10) / 10} s`
   const whole = Math.round(seconds)
   if (whole < 60) return `${whole} s`

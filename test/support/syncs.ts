@@ -7,5 +7,5 @@ export function sync(name: string, more: Partial<Sync> = {}): Sync {
 
 export function project(syncs: readonly Sync[], root = '/nowhere'): Project {
   const state = { type: 'local' as const, path: `${root}/.cdp-sync` }
-  return { root, name: null, environment: null, warehouses: {}, destinations: {}, state, syncs, secrets: [], variables: [] }
+  return { root, name: null, environment: null, warehouses: {}, destinations: {}, state, syncs, secrets: [], variables: [], warnings: [] }
 }
