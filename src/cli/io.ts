@@ -66,7 +66,8 @@ function outOf(stream: NodeJS.WriteStream): Out {
     write: (text) => void (closed || stream.write(text)),
     isTTY: isTerminal(stream),
     get columns() {
-      return stream.columns ?? 100
+      // 0 where a terminal does not say; too narrow a text is no text.
+      return Math.max(40, stream.columns || 100)
     },
     get closed() {
       return closed

@@ -20,7 +20,8 @@ export async function watch(session: Session, showValues: boolean): Promise<Watc
   if (globals.logFormat === 'json')
     return jsonEvents(session, (text) => io.stderr.write(session.redact(text)), showValues || io.stderr.isTTY)
   if (globals.quiet) return { report: () => undefined, end: () => undefined }
-  if (io.stderr.isTTY && !isCi(io) && io.env['TERM'] !== 'dumb') return bars(session)
+  // A trace and bars would overwrite each other.
+  if (io.stderr.isTTY && !session.debug && !isCi(io) && io.env['TERM'] !== 'dumb') return bars(session)
   return plainLines(session)
 }
 
@@ -73,7 +74,7 @@ async function bars(session: Session): Promise<Watch> {
   const { default: progress } = await import('cli-progress')
   const format = '{sync}  {bar}  {text}'
   const shared = { format, hideCursor: true, clearOnComplete: true, stopOnComplete: false, barsize: 24, autopadding: true }
-  const multi: MultiBar = new progress.MultiBar({ ...shared, stream: process.stderr, forceRedraw: true }, progress.Presets.legacy)
+  const multi: MultiBar = new progress.MultiBar({ ...shared, stream: process.stderr }, progress.Presets.legacy)
   const syncs = new Map<string, { bar: SingleBar; began: number }>()
   return {
     report: (event) => {

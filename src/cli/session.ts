@@ -56,7 +56,7 @@ export function newSession(io: Io, globals: Globals): Session & { stop(): void }
   const log = (level: string, fields: object): void =>
     toErr(JSON.stringify({ time: new Date(io.now()).toISOString(), level, ...fields }) + '\n')
   const colour = (out: Out): boolean => wantsColour(out, io, globals)
-  const stop = listen(io, controller, (line) => (json ? log('warn', { message: line }) : toErr(line + '\n')))
+  const stop = listen(io, controller, (line) => (json ? log('warn', { message: line }) : toErr(`${io.stderr.isTTY ? '\n' : ''}${line}\n`)))
   const trace = debug ? (line: string): void => (json ? log('debug', { message: line }) : toErr(`debug: ${line}\n`)) : null
 
   async function load(): Promise<Project> {
