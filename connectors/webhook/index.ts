@@ -9,10 +9,11 @@ import {
   type Mode,
   type ObjectSpec,
   type Op,
+  Refused,
   type Removal,
   secret,
 } from '../../src/index.ts'
-import { confirmed, gone, readReply } from './reply.ts'
+import { confirmed, gone, readReply, uncomputable } from './reply.ts'
 import { bodyOf, compileRequests, type RequestTemplate, requestTemplates, scopeOf, signer, usesTemplates } from './request.ts'
 
 const config = z.strictObject({
@@ -104,6 +105,8 @@ export default defineConnector<Config, Options>({
       async *write(batch) {
         const request = requests.get(batch.op)
         if (request === undefined) {
+          // A change left over from an earlier configuration; the default body is nothing for a templated API.
+          if (usesTemplates(settings)) throw new Refused('no_template', `There is no request template for ${batch.op}.`, 0)
           const { changes } = batch
           const json = { 'content-type': 'application/json', accept: 'application/json' }
           const reply = await http.request({ method: 'POST', path: '', headers: json, body: bodyOf(batch), sign: sign(changes) })
@@ -113,6 +116,12 @@ export default defineConnector<Config, Options>({
         for (let first = 0; first < batch.changes.length; first += request.rows) {
           const changes = batch.changes.slice(first, first + request.rows)
           const rendered = request.render(scopeOf(batch, changes))
+          if (rendered instanceof Refused) {
+            // Of several rows the engine finds the one that can't be computed.
+            if (changes.length > 1) throw rendered
+            yield* uncomputable(changes, rendered.message)
+            continue
+          }
           const mayBeGone = request.namesRecord && (batch.op === 'delete' || batch.op === 'update')
           const reply = await http.request({ ...rendered, sign: sign(changes), accept: mayBeGone ? [404, 410] : undefined })
           if (reply.status >= 400) yield* gone(changes)

@@ -93,6 +93,11 @@ export function gone(changes: readonly Change[]): Outcome[] {
   return changes.map(({ key, op }) => ({ key, result: op === 'delete' ? 'ok' : 'absent' }))
 }
 
+/** A request was not even made: its template needs a value that the row does not have. */
+export function uncomputable(changes: readonly Change[], message: string): Outcome[] {
+  return changes.map(({ key }) => ({ key, result: 'rejected', code: 'template', message }))
+}
+
 /** Whether `expected` is a part of `value`: members of objects may be more, lists and plain values must be equal. */
 export function contains(value: Value | undefined, expected: unknown): boolean {
   if (Array.isArray(expected))

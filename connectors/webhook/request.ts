@@ -11,6 +11,7 @@ import {
   encodeJson,
   type HttpRequest,
   type Op,
+  Refused,
   type RequestScope,
 } from '../../src/index.ts'
 
@@ -51,8 +52,8 @@ export interface CompiledRequest {
   readonly remoteId: string | undefined
   /** One row, and a path that depends on it: then "not found" speaks of the record. */
   readonly namesRecord: boolean
-  /** Throws Refused where a value can't be computed. */
-  render(scope: RequestScope): HttpRequest
+  /** The request, or why a value of it can't be computed. */
+  render(scope: RequestScope): HttpRequest | Refused
 }
 
 export interface Problem {
@@ -111,13 +112,16 @@ function compileRequest(
     success: template.success,
     remoteId: template.remote_id,
     namesRecord: template.rows === 1 && template.path.includes('{{'),
-    render: (scope) => ({
-      method: template.method,
-      path: path(scope),
-      route: template.path.replace(/\?.*/s, ''),
-      headers: Object.fromEntries(headers.map(([name, text]) => [name, text?.(scope) ?? ''])),
-      json: body?.(scope),
-    }),
+    render: (scope) => {
+      try {
+        const filled = headers.map(([name, text]) => [name, text?.(scope) ?? ''] as const)
+        const route = template.path.replace(/\?.*/s, '')
+        return { method: template.method, path: path(scope), route, headers: Object.fromEntries(filled), json: body?.(scope) }
+      } catch (error) {
+        if (error instanceof Refused) return error
+        throw error
+      }
+    },
   }
 }
 

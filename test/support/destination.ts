@@ -15,13 +15,13 @@ export interface Opened {
   close(): Promise<void>
 }
 
-export function openDestination(connector: Connector, config: object, options: object = {}): Opened {
+export function openDestination(connector: Connector, config: object, options: object = {}, now = NOW): Opened {
   const settings = { config: connector.config.parse(config) as unknown, options: connector.options.parse(options) as unknown }
   const notes: string[] = []
   const { signal } = new AbortController()
   const dispatcher = new Agent()
-  const http = createHttp({ signal, redact: createRedactor([]), trace: (line) => notes.push(line), now: () => NOW, dispatcher })
-  const destination = connector.open(settings, { http, log: (message) => notes.push(message), signal, now: () => NOW })
+  const http = createHttp({ signal, redact: createRedactor([]), trace: (line) => notes.push(line), now: () => now, dispatcher })
+  const destination = connector.open(settings, { http, log: (message) => notes.push(message), signal, now: () => now })
   return { destination, notes, close: () => dispatcher.destroy() }
 }
 

@@ -313,6 +313,12 @@ describe('request templates', () => {
     ])
   })
 
+  it('never let the default body go to an API that does not know it', async () => {
+    const { receiver, destination } = await setUp({}, { upsert: put })
+    expect((await write(destination, batch('delete', three))).error).toMatchObject({ name: 'Refused', code: 'no_template' })
+    expect(receiver.requests).toEqual([])
+  })
+
   it('may make the whole body of one expression', async () => {
     const { receiver, destination } = await setUp({}, { upsert: { method: 'POST', body: '{{ fields }}' } })
     receiver.fault(() => ({ body: 'empty' }))
@@ -324,13 +330,32 @@ describe('request templates', () => {
     ['an empty value in a path', { path: '/a/{{ match.id }}' }, { id: '' }],
     ['a null in a path', { path: '/a/{{ match.id }}' }, { id: null }],
     ['a missing value in a path', { path: '/a/{{ match.id }}' }, {}],
-    ['dots that would climb in a path', { path: '/a/{{ match.id }}' }, { id: '..' }],
     ['half a character in a path', { path: '/a/{{ match.id }}' }, { id: '\uD800' }],
-    ['a line break in a header', { headers: { 'X-Id': '{{ match.id }}' } }, { id: 'a\r\nX-Admin: 1' }],
     ['a missing value within a text', { body: { a: 'x {{ match.id }}' } }, {}],
+  ])('reject a row with %s by itself, and go on', async (_, template, match) => {
+    const { receiver, destination } = await setUp({}, { delete: { method: 'DELETE', ...template } })
+    receiver.fault(() => ({ body: 'empty' }))
+    const rows = [change('1', {}, { match }), change('2', {}, { match: { id: 2 } })]
+    expect(await write(destination, batch('delete', rows))).toMatchObject({
+      error: null,
+      outcomes: [
+        { key: '1', result: 'rejected', code: 'template' },
+        { key: '2', result: 'ok' },
+      ],
+    })
+    expect(receiver.requests).toHaveLength(1)
+  })
+
+  it.each([
+    ['dots that would climb in a path', { path: '/a/{{ match.id }}' }, { id: '..' }],
+    ['a line break in a header', { headers: { 'X-Id': '{{ match.id }}' } }, { id: 'a\r\nX-Admin: 1' }],
+    ['a value that can not be computed in a request of several rows', { rows: 2, body: [{ a: 'x {{ match.id }}' }] }, {}],
   ])('refuse %s, and nothing is sent', async (_, template, match) => {
     const { receiver, destination } = await setUp({}, { delete: { method: 'DELETE', ...template } })
-    const { outcomes, error } = await write(destination, batch('delete', [change('1', {}, { match })]))
+    const { outcomes, error } = await write(
+      destination,
+      batch('delete', [change('1', {}, { match }), change('2', {}, { match: { id: 2 } })]),
+    )
     expect([outcomes, error.name]).toEqual([[], 'Refused'])
     expect(error.message).not.toContain('Admin')
     expect(receiver.requests).toEqual([])
