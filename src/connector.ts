@@ -48,7 +48,7 @@ export interface ObjectSpec {
   readonly nested?: boolean
   /** Members expire there: each is sent again this many milliseconds after it was last confirmed. */
   readonly refreshAfter?: number
-  /** Names of `options` that select the target (which list, topic, table), next to connector, account and object. */
+  /** Names of `options` (dots lead inwards) that select the target (which list, topic, table), next to connector, account and object. */
   readonly targetOptions?: readonly string[]
   /** The request body names the sync, so two syncs on one target are no conflict. */
   readonly namesSync?: boolean
