@@ -47,7 +47,7 @@ export function rawSql({ name, type, native }: Column, timezone: string | undefi
       // A decimal without places before the point is written without a zero there.
       return isFraction(native) ? `regexp_replace(${text}, '^(-?)\\.', '\\10.')` : text
     case 'float':
-      return `CASE WHEN isnan(${column}) THEN 'NaN' WHEN isinf(${column}) THEN replace(${text}, 'inf', 'Infinity') WHEN suffix(${text}, '.0') THEN left(${text}, -2) ELSE ${text} END`
+      return floatSql(column, native === 'FLOAT')
     case 'date':
       return eraSql(text)
     case 'timestamp':
@@ -66,6 +66,17 @@ export function rawSql({ name, type, native }: Column, timezone: string | undefi
       break
   }
   return text
+}
+
+/**
+ * From 2^24 on the shortest text of a 32-bit float may be another integer than the float, and databases differ: there it
+ * is written as the double it is.
+ */
+function floatSql(column: string, single: boolean): string {
+  const text = single
+    ? `CASE WHEN abs(${column}) < 16777216 THEN ${column}::VARCHAR ELSE ${column}::DOUBLE::VARCHAR END`
+    : `${column}::VARCHAR`
+  return `CASE WHEN isnan(${column}) THEN 'NaN' WHEN isinf(${column}) THEN replace(${column}::VARCHAR, 'inf', 'Infinity') ELSE regexp_replace(${text}, '\\.0$', '') END`
 }
 
 function isFraction(native: string): boolean {

@@ -5,8 +5,9 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type DuckDBConnection, DuckDBInstance, StatementType } from '@duckdb/node-api'
+import { type DuckDBConnection, StatementType } from '@duckdb/node-api'
 import type { DuckdbSettings, WarehouseEntry } from '../config/types.ts'
+import { DuckDBInstance } from '../duckdb.ts'
 import { CdpError } from '../errors.ts'
 import type { Column } from '../types.ts'
 import { logicalType, rawSql } from './duckdb-types.ts'
@@ -176,7 +177,9 @@ async function parse(db: DuckDBConnection, query: ModelQuery, sql: string, befor
         throw noQuery(`it is a statement of type ${StatementType[statement.statementType]}`)
       if (statement.parameterCount > 0) throw noQuery('it has parameters')
       return Array.from({ length: statement.columnCount }, (_, i) => {
-        const native = String(statement.columnType(i))
+        const type = statement.columnType(i)
+        // JSON is a VARCHAR under another name.
+        const native = type.alias ?? type.toString()
         return { name: statement.columnName(i), native, type: logicalType(native) }
       })
     } finally {

@@ -126,6 +126,8 @@ function receive(
       handleError: reject,
       handleReadyForQuery() {
         flush()
+        // A file that ends says no more when it drains.
+        stream.resume()
         if (counted === rows) resolve({ rows, maxLineBytes, multiline })
         else
           reject(
