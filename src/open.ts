@@ -111,8 +111,8 @@ export function openDestination(project: Project, sync: Sync, context: Pick<RunC
 
 /** The identity of what a sync writes to; state is bound to it. */
 export function targetOf(sync: Sync, account: Account): string {
-  const options = (sync.options ?? {}) as Record<string, unknown>
-  const selected = (sync.spec.targetOptions ?? []).map((name) => [name, options[name] ?? null])
+  const at = (path: string): unknown => path.split('.').reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], sync.options ?? {})
+  const selected = (sync.spec.targetOptions ?? []).map((name) => [name, at(name) ?? null])
   return JSON.stringify([sync.destination.connector.name, account.id, sync.object, ...selected])
 }
 

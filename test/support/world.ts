@@ -1,6 +1,6 @@
 /** A project in a temporary folder for the engine's tests: a CSV model, a test service, the real engine and state. */
+import { copyFileSync, existsSync, rmSync } from 'node:fs'
 import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FieldSpec, Project, Sync } from '../../src/config/types.ts'
@@ -74,9 +74,7 @@ export async function world(service: Service, over: Partial<Sync> = {}): Promise
     onRemove: 'delete',
     removeSet: null,
     onNullMatch: spec.membership ? 'remove' : 'keep',
-    match: Object.keys(spec.match)
-      .filter((name) => name !== '*')
-      .map((name) => column(name)),
+    match: Object.keys(spec.match).map((name) => column(name === '*' ? 'email' : name)),
     fields: spec.membership ? [] : [column('plan')],
     star: null,
     send: 'row',
@@ -159,8 +157,6 @@ export async function world(service: Service, over: Partial<Sync> = {}): Promise
   }
   return self
 }
-
-import { copyFileSync, rmSync } from 'node:fs'
 
 function setAside(file: string): void {
   for (const path of [file, `${file}.wal`]) {
