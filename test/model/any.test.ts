@@ -1,0 +1,10 @@
+import fc from 'fast-check'
+import { it } from 'vitest'
+import { history, runs, simulate } from './simulation.ts'
+
+it('keeps its promises over random histories, addressed by any', { timeout: 3_600_000 }, async () => {
+  await fc.assert(
+    fc.asyncProperty(history, (steps) => simulate('any', steps)),
+    runs(60),
+  )
+})
