@@ -12,7 +12,7 @@ import { deliverWave } from './deliver/wave.ts'
 
 /** The rate limit of an account, shared by all syncs of the process. */
 export interface Limiter {
-  /** Waits for a turn; rejects when the signal aborts. Call the result when the request is over. */
+  /** Waits for a turn; rejects when the signal aborts, and with RateLimited when a turn is too far away. Call the result when the request is over. */
   acquire(signal: AbortSignal): Promise<() => void>
   /** Gives nobody a turn for these milliseconds. */
   pause(ms: number): void

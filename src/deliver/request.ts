@@ -70,7 +70,7 @@ export function giveBack(lane: Lane, tasks: readonly Task[]): void {
 async function attempt(lane: Lane, tasks: readonly Task[]): Promise<Refusal | null> {
   const { settings, budget, ending } = lane.session
   const release = await settings.limiter.acquire(ending).catch((error: unknown) => {
-    if (!ending.aborted) lane.session.cut('bug', stateError(error))
+    if (!ending.aborted) noTurn(lane.session, error)
     return null
   })
   try {
@@ -85,6 +85,14 @@ async function attempt(lane: Lane, tasks: readonly Task[]): Promise<Refusal | nu
   } finally {
     release?.()
   }
+}
+
+/** The limiter gives no turn: a window of the account is used up for longer than a run waits, or its shared file failed. */
+function noTurn(session: Session, error: unknown): void {
+  const failure = failureOf(error)
+  if (failure.kind !== 'limited') return session.cut('bug', stateError(error))
+  const ms = failure.afterMs ?? MAX_WAIT
+  session.cut('quota', quotaUsedUp(ms), session.settings.clock.now() + ms)
 }
 
 /** Calls the connector. A job that has begun and could not be asked about is asked about again, not begun again. */

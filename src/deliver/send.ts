@@ -112,7 +112,11 @@ function is<E extends Error>(thrown: unknown, kind: abstract new (...args: never
 
 /** Which of the contract's errors was thrown. */
 export function failureOf(thrown: unknown): Failure {
-  if (is(thrown, AuthError)) return { kind: 'auth', cause: { code: thrown.code, message: thrown.message }, error: thrown }
+  if (is(thrown, AuthError)) {
+    const { code, message } = thrown
+    const error = thrown instanceof AuthError ? thrown : new AuthError(code, message, { cause: thrown })
+    return { kind: 'auth', cause: { code, message }, error }
+  }
   if (is(thrown, RateLimited)) return { kind: 'limited', cause: { code: 'rate_limited', message: thrown.message }, afterMs: thrown.afterMs }
   if (is(thrown, NotSent)) return { kind: 'not_sent', cause: { code: thrown.code, message: thrown.message } }
   if (is(thrown, UnknownOutcome)) return { kind: 'unknown', cause: { code: thrown.code, message: thrown.message }, afterMs: thrown.afterMs }

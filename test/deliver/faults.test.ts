@@ -241,6 +241,15 @@ describe('a failed login', () => {
     expect(at.results()[1]).toBe('retry')
     expect(at.outbox.open.size).toBe(0)
   })
+  it('is known as one from a connector with its own copy of the class', async () => {
+    const at = bench(
+      first(1, () => Object.assign(new Error('no'), { name: 'AuthError', code: 'CDP3401' })),
+      { rows: rows(5) },
+    )
+    const { cut } = await at.run()
+    expect(cut?.kind).toBe('auth')
+    expect(cut?.error).toBeInstanceOf(AuthError)
+  })
   it('lets requests in flight end, and keeps what they confirm', async () => {
     const at = bench(
       async function* (batch, call, { clock }) {
@@ -399,6 +408,17 @@ describe('a rate limit', () => {
       counts: { waiting: 20 },
       cut: { kind: 'quota', error: { code: 'CDP3304' }, until: 1_000_100 + 86_400_000 },
     })
+    expect(at.outbox.open.size).toBe(0)
+  })
+  it('whose window is used up for hours, as the limiter knows before asking, ends the sync cleanly', async () => {
+    const limiter = {
+      acquire: async () => {
+        throw new RateLimited('500,000 a day', 7_200_000)
+      },
+      pause: () => {},
+    }
+    const at = bench(allOk, { rows: rows(20), settings: { limiter } })
+    expect(await at.run()).toMatchObject({ counts: { waiting: 20 }, requests: 0, cut: { kind: 'quota', until: 1_000_000 + 7_200_000 } })
     expect(at.outbox.open.size).toBe(0)
   })
   it('that never ends does not keep the run for ever', async () => {
