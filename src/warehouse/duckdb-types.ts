@@ -68,15 +68,25 @@ export function rawSql({ name, type, native }: Column, timezone: string | undefi
   return text
 }
 
-/**
- * From 2^24 on the shortest text of a 32-bit float may be another integer than the float, and databases differ: there it
- * is written as the double it is.
- */
+/** A double's own text is its shortest. */
 function floatSql(column: string, single: boolean): string {
-  const text = single
-    ? `CASE WHEN abs(${column}) < 16777216 THEN ${column}::VARCHAR ELSE ${column}::DOUBLE::VARCHAR END`
-    : `${column}::VARCHAR`
-  return `CASE WHEN isnan(${column}) THEN 'NaN' WHEN isinf(${column}) THEN replace(${column}::VARCHAR, 'inf', 'Infinity') ELSE regexp_replace(${text}, '\\.0$', '') END`
+  const text = single ? singleSql(`${column}::DOUBLE`) : `regexp_replace(${column}::VARCHAR, '\\.0$', '')`
+  return `CASE WHEN isnan(${column}) THEN 'NaN' WHEN isinf(${column}) THEN replace(${column}::VARCHAR, 'inf', 'Infinity') ELSE ${text} END`
+}
+
+/**
+ * The shortest text that reads back as the same 32-bit float, which DuckDB's own is not. Like PostgreSQL's it never lies
+ * half way to the next float, where readers may round differently: text t of float x does if 2t − x is a float.
+ */
+function singleSql(x: string): string {
+  const text = (digits: number): string => `format('{:.${digits}g}', ${x})`
+  const shorter = [1, 2, 3, 4, 5, 6, 7, 8].map((digits) => {
+    const t = `${text(digits)}::DOUBLE`
+    const beyond = `(2 * ${t} - ${x})`
+    const midway = `TRY_CAST(${beyond} AS FLOAT)::DOUBLE IS NOT DISTINCT FROM ${beyond}`
+    return `WHEN ${t} = ${x} OR (TRY_CAST(${t} AS FLOAT)::DOUBLE = ${x} AND NOT ${midway}) THEN ${text(digits)}`
+  })
+  return `CASE ${shorter.join(' ')} ELSE ${text(9)} END`
 }
 
 function isFraction(native: string): boolean {

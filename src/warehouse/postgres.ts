@@ -227,8 +227,6 @@ function rawSql({ name, type, native }: Column, timezone: string | undefined): s
   const column = quoteName(name)
   if (type === 'json' && native !== 'json' && native !== 'jsonb') return `to_json(${column})`
   if (type === 'timestamp' && timezone !== undefined) return `(${column} AT TIME ZONE ${quoteText(timezone)})`
-  // From 2^24 on the shortest text of a 32-bit float may be another integer than the float, and databases differ.
-  if (native === 'real') return `CASE WHEN abs(${column}) < 16777216 THEN ${column}::text ELSE ${column}::float8::text END`
   // The cast cuts the padding.
   if (native.startsWith('character(')) return `${column}::text`
   return column
