@@ -72,7 +72,10 @@ class Wanted {
   twice: string | null = null
   tier: string | null = null
   map = false
-  constructor(readonly kind: Kind) {}
+  readonly kind: Kind
+  constructor(kind: Kind) {
+    this.kind = kind
+  }
 
   rows(): Row[] {
     const rows = [...this.people].map(([id, it]): Row => ({ id, ...it }))
