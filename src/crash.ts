@@ -1,20 +1,32 @@
 /** Named steps at which tests kill the process, to prove that the next run converges. Does nothing unless the variable is set. */
 
-/** In the order of a run. */
+/** In the order of a run. `uncommitted` stands in each transaction of the state, just before its commit. */
 export const STEPS = [
+  'locked',
   'opened',
   'recovering',
   'recovered',
   'staged',
   'planned',
+  'uncommitted',
   'outbox-written',
-  'delivering',
+  'intending',
+  'intended',
+  'sending',
+  'answered',
   'delivered',
   'folding',
+  'folded',
+  'checkpointing',
   'committed',
+  'unlocked',
   'recorded',
 ] as const
 
+let passed = 0
+
+/** `CDP_SYNC_CRASH_AT=sending` kills at the first time that step is reached, `sending:3` at the third. */
 export function step(name: (typeof STEPS)[number]): void {
-  if (process.env['CDP_SYNC_CRASH_AT'] === name) process.kill(process.pid, 'SIGKILL')
+  const [at, nth = '1'] = process.env['CDP_SYNC_CRASH_AT']?.split(':') ?? []
+  if (at === name && ++passed === Number(nth)) process.kill(process.pid, 'SIGKILL')
 }

@@ -39,6 +39,7 @@ export async function commitRun(session: Session, comparison: Comparison, sent: 
       confirmed_at: new Date(context.now()).toISOString(),
     },
   })
+  step('folded')
   await finishFiles(session, sent.header !== null)
 }
 
@@ -53,6 +54,7 @@ export async function finishFiles(session: Session, sent: boolean): Promise<void
   if (sent) await appendAttempts(paths, run, await attemptsOf(state.db))
   await writeRejected(paths, await rejectedRows(state.db, session.context.now()))
   await writeFile(targetFile(paths), target + '\n', { mode: 0o600 })
+  step('checkpointing')
   await checkpoint(state.db)
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { Account, Destination, Limits, Normaliser } from './connector.ts'
 import type { Project, Sync } from './config/types.ts'
 import type { RunContext } from './context.ts'
+import { step } from './crash.ts'
 import { CdpError } from './errors.ts'
 import { createHttp } from './http.ts'
 import { lockSync, waitUnlocked } from './lock.ts'
@@ -61,6 +62,7 @@ export async function open(project: Project, sync: Sync, context: RunContext, ru
     if (purpose === 'run') {
       const lock = await lockSync(request)
       closers.push(() => lock.release())
+      step('locked')
       await prepareState(project, sync)
       // Only the holder of the lock may sweep: what lies here belongs to runs that died.
       await rm(paths.work, { recursive: true, force: true })

@@ -100,6 +100,7 @@ export async function reporter(project: Project, sync: Sync, context: RunContext
       if (!(error instanceof CdpError) && !interrupted) context.trace?.(redact(error instanceof Error ? (error.stack ?? error.message) : String(error)))
     },
     async end() {
+      step('unlocked')
       const now = context.now()
       record.ended_at = new Date(now).toISOString()
       record.seconds = Math.round(now - started) / 1000

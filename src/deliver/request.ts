@@ -1,5 +1,6 @@
 /** One request from its turn to its end: sends it, and decides what each answer, silence or error means for its rows. */
 import type { Batch } from '../connector.ts'
+import { step } from '../crash.ts'
 import type { Session } from '../deliver.ts'
 import type { Wave } from '../outbox.ts'
 import { type Cause, type Task } from './batch.ts'
@@ -81,7 +82,10 @@ async function attempt(lane: Lane, tasks: readonly Task[]): Promise<Refusal | nu
     }
     budget.sent()
     const startedAt = settings.clock.now()
-    return gather(lane, tasks, await exchange(lane, tasks), startedAt)
+    step('sending')
+    const answer = await exchange(lane, tasks)
+    step('answered')
+    return gather(lane, tasks, answer, startedAt)
   } finally {
     release?.()
   }

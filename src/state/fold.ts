@@ -2,6 +2,7 @@
  * Folding: what outbox and journal recorded becomes the snapshot. The same SQL serves the commit of a run, the recovery
  * of one that was killed, and `plan`, which only looks at the result. It reads nothing but what was recorded.
  */
+import { step } from '../crash.ts'
 import type { Db } from './db.ts'
 import { lit } from './db.ts'
 import { OWNING, setMeta } from './header.ts'
@@ -134,6 +135,7 @@ export async function transaction(db: Db, sql: string): Promise<void> {
   await db.run('BEGIN')
   try {
     await db.run(sql)
+    step('uncommitted')
     await db.run('COMMIT')
   } catch (error) {
     await db.run('ROLLBACK').catch(() => undefined)

@@ -1,4 +1,5 @@
 /** The outbox of a run in the state file: changes read in order as JSON texts, intents and outcomes journalled. */
+import { step } from '../crash.ts'
 import type { Outbox, OutboxRow, Wave } from '../outbox.ts'
 import type { Op } from '../types.ts'
 import { guarded, lit, litTime, unguard } from './db.ts'
@@ -62,7 +63,9 @@ export async function openOutbox(db: Db, header: Header, now: () => number): Pro
     },
     async intend(numbers) {
       for (const [first, last] of ranges(numbers)) buffer.push(entry(first, last, 'intent'))
+      step('intending')
       await write()
+      step('intended')
     },
     record(item) {
       if ('first' in item) buffer.push(entry(item.first, item.last, item.result))
