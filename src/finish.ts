@@ -20,6 +20,8 @@ export async function commitRun(session: Session, comparison: Comparison, sent: 
   context.report({ type: 'phase', sync: sync.name, phase: 'commit' })
   const adding = sync.mode === 'insert' || sync.mode === 'append'
   const removes = sync.mode === 'mirror' && sync.onRemove !== 'none'
+  // A vendor's job that is still open: its token stays, and the next run asks for its outcomes before it folds anything.
+  if (sent.header !== null && (await openJobs(state.db)) > 0) return finishFiles(session, false)
   if (sync.backfill === false && memory.target === null) await adopt(session)
   step('folding')
   await commit(state.db, {
@@ -41,6 +43,13 @@ export async function commitRun(session: Session, comparison: Comparison, sent: 
   })
   step('folded')
   await finishFiles(session, sent.header !== null)
+}
+
+async function openJobs(db: Db): Promise<number> {
+  const { open } = await db.one<{ open: number }>(`
+SELECT count(*) AS open FROM (SELECT unnest(numbers) AS n FROM state.jobs) t
+WHERE NOT EXISTS (FROM state.journal j WHERE j.result <> 'intent' AND t.n BETWEEN j.first AND j.last)`)
+  return open
 }
 
 /** What binds a state to its target, key and mode. */

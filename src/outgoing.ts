@@ -2,6 +2,7 @@
 import type { Comparison } from './compare.ts'
 import { step } from './crash.ts'
 import { deliver } from './deliver.ts'
+import { MAX_WAIT } from './deliver/retry.ts'
 import type { Delivery } from './deliver.ts'
 import { openLimiter } from './limiter.ts'
 import { opOf } from './open.ts'
@@ -44,7 +45,7 @@ export async function send(session: Session, comparison: Comparison, plan: SyncP
 async function deliverOutbox(session: Session, header: Header): Promise<Delivery> {
   const { sync, context, state, destination, account, limits, paths, run, stop } = session
   const outbox = await openOutbox(state.db, header, context.now)
-  const limiter = openLimiter({ account: account.id, limits: limits(header.op), folder: paths.limits, now: context.now, sleep })
+  const limiter = openLimiter({ account: account.id, limits: limits(header.op), folder: paths.limits, now: context.now, sleep, maxWait: MAX_WAIT })
   try {
     return await deliver({
       sync: sync.name,

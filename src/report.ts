@@ -137,7 +137,7 @@ function ended(error: unknown, status: RunStatus): Required<Pick<RunRecord, 'sta
 function judge(sync: Sync, counts: RunCounts, unsent: number, cut: Cut | null, signal: AbortSignal): Pick<RunRecord, 'status' | 'exit_code'> & { error?: RunRecord['error'] } {
   if (cut?.kind === 'interrupted') return ended(signal.reason, 'interrupted')
   if (cut?.error && (cut.error instanceof AuthError || cut.kind === 'refused' || cut.kind === 'bug')) return ended(cut.error, 'failed')
-  if (cut) return { ...ended(cut.error ?? new CdpError('CDP3300', 'The run was cut short.'), 'incomplete'), exit_code: EXIT.incomplete }
+  if (cut) return { ...ended(cut.error ?? new CdpError('CDP4017', 'The run was cut short.'), 'incomplete'), exit_code: EXIT.incomplete }
   if (counts.unknown > 0 || unsent > 0) return { status: 'incomplete', exit_code: EXIT.incomplete }
   const missing = counts.rejected + counts.held
   const rows = counts.add + counts.change + counts.remove + counts.unchanged + counts.held
