@@ -31,7 +31,9 @@ export interface Comparison {
 }
 
 /** Brings the model's rows beside the snapshot. The warehouse's transaction ends here. */
-export async function readModel(session: Session): Promise<{ mapping: Mapping; addressing: Addressing; staged: Staged; extract: Extract; raw: (column: string) => string }> {
+export async function readModel(
+  session: Session,
+): Promise<{ mapping: Mapping; addressing: Addressing; staged: Staged; extract: Extract; raw: (column: string) => string }> {
   const { sync, context, memory, run } = session
   const warehouse = await openWarehouse(sync.warehouse, { root: session.project.root, memory: context.memory, threads: context.threads })
   try {
@@ -44,8 +46,12 @@ export async function readModel(session: Session): Promise<{ mapping: Mapping; a
     const addressing = addressingOf(sync, mapping)
     const folder = join(session.work, 'spool')
     await mkdir(folder, { recursive: true, mode: 0o700 })
-    const progress = (bytes: number): void => context.report({ type: 'progress', sync: sync.name, phase: 'stage', done: bytes, total: null })
-    const extract = await warehouse.extract(query, wantedColumns(mapping, columns, memory.hashColumns), folder, { signal: context.signal, progress })
+    const progress = (bytes: number): void =>
+      context.report({ type: 'progress', sync: sync.name, phase: 'stage', done: bytes, total: null })
+    const extract = await warehouse.extract(query, wantedColumns(mapping, columns, memory.hashColumns), folder, {
+      signal: context.signal,
+      progress,
+    })
     checkPosition(session, extract.position)
     const staged = await stage(session.state.db, extract, mapping, addressing, memory.first ? null : memory.hashColumns)
     const position = new Map(extract.columns.map(({ name }, index) => [name, `c${index}`]))
@@ -77,7 +83,9 @@ export async function compare(session: Session, sampleOnly: number | null): Prom
     first: memory.first,
     now: session.startedAt,
     refreshAfter: sync.spec.refreshAfter ?? null,
-    unsafe: (['upsert', 'update', 'insert', 'append', 'delete', 'archive'] as const).filter((op: Op) => (sync.spec.replay[op] ?? 'none') === 'none'),
+    unsafe: (['upsert', 'update', 'insert', 'append', 'delete', 'archive'] as const).filter(
+      (op: Op) => (sync.spec.replay[op] ?? 'none') === 'none',
+    ),
     context: attempt,
     nullKeysBefore: memory.nullKeys,
     allowNullKeys: context.options.allow.has('null_keys'),
@@ -88,7 +96,12 @@ export async function compare(session: Session, sampleOnly: number | null): Prom
 
 /** What a rejected row is tried again for: mapping, options, target, connector version. */
 function contextOf(session: Session, mapping: Mapping): string {
-  const parts = [session.target, session.sync.options, session.sync.destination.connector.version, [...mapping.match, ...mapping.fields].map(({ name, signature }) => [name, signature])]
+  const parts = [
+    session.target,
+    session.sync.options,
+    session.sync.destination.connector.version,
+    [...mapping.match, ...mapping.fields].map(({ name, signature }) => [name, signature]),
+  ]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16)
 }
 
@@ -114,10 +127,14 @@ function checkKey({ sync }: Session, columns: readonly Column[]): void {
 function checkLookups({ sync, destination }: Session, mapping: Mapping): void {
   const field = mapping.fields.find(({ lookup }) => lookup !== null)
   if (!field) return
-  throw new CdpError('CDP4008', `The field "${field.name}" is a lookup, and ${destination.lookup ? 'this version does not resolve lookups' : `${sync.destination.connector.name} can't look up records`}.`, {
-    where: sync.locate(['fields', field.name]),
-    hint: 'Join the id in the model instead.',
-  })
+  throw new CdpError(
+    'CDP4008',
+    `The field "${field.name}" is a lookup, and ${destination.lookup ? 'this version does not resolve lookups' : `${sync.destination.connector.name} can't look up records`}.`,
+    {
+      where: sync.locate(['fields', field.name]),
+      hint: 'Join the id in the model instead.',
+    },
+  )
 }
 
 /** A field that the object does not have is an error of the sync, found before any row is sent. */
@@ -128,20 +145,28 @@ async function checkObject({ sync, destination }: Session, mapping: Mapping): Pr
   for (const field of [...mapping.match, ...mapping.fields]) {
     const info = names.get(field.name)
     if (info && !(info.readOnly && !field.match)) continue
-    throw new CdpError('CDP4009', info ? `The field "${field.name}" of ${sync.object} can't be written.` : `${sync.object} has no field "${field.name}".`, {
-      where: sync.locate(['fields', field.name]),
-      hint: 'Run `cdp-sync validate --live` for every problem at once.',
-    })
+    throw new CdpError(
+      'CDP4009',
+      info ? `The field "${field.name}" of ${sync.object} can't be written.` : `${sync.object} has no field "${field.name}".`,
+      {
+        where: sync.locate(['fields', field.name]),
+        hint: 'Run `cdp-sync validate --live` for every problem at once.',
+      },
+    )
   }
 }
 
 /** A replica that is behind the one read last time would show rows as removed. */
 function checkPosition({ sync, memory }: Session, position: string | null): void {
   if (position === null || memory.position === null || !olderPosition(position, memory.position)) return
-  throw new CdpError('CDP4010', `The warehouse shows an older state (${position}) than the last run read (${memory.position}): a replica that is behind.`, {
-    where: sync.model.where,
-    hint: 'Run again when the replica has caught up, or read from the primary.',
-  })
+  throw new CdpError(
+    'CDP4010',
+    `The warehouse shows an older state (${position}) than the last run read (${memory.position}): a replica that is behind.`,
+    {
+      where: sync.model.where,
+      hint: 'Run again when the replica has caught up, or read from the primary.',
+    },
+  )
 }
 
 /** PostgreSQL log positions: two hexadecimal numbers. */

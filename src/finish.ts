@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { storedHashColumns } from './compare.ts'
 import type { Comparison } from './compare.ts'
 import { step } from './crash.ts'
-import { targetFile } from './open.ts'
+import { identity, targetFile } from './open.ts'
 import type { Session } from './open.ts'
 import type { Sent } from './outgoing.ts'
 import { appendAttempts, writeRejected } from './records.ts'
@@ -52,11 +52,6 @@ WHERE NOT EXISTS (FROM state.journal j WHERE j.result <> 'intent' AND t.n BETWEE
   return open
 }
 
-/** What binds a state to its target, key and mode. */
-export function identity({ sync, target, account }: Session): Record<string, string> {
-  return { target, account: account.name, key: JSON.stringify(sync.model.key), mode: sync.mode }
-}
-
 /** Rejections, attempts and the target's name, as files that can be read while a run holds the state. */
 export async function finishFiles(session: Session, sent: boolean): Promise<void> {
   const { state, paths, run, target } = session
@@ -85,9 +80,17 @@ async function attemptsOf(db: Db): Promise<Attempt[]> {
 
 /** What did not arrive: refused rows, and uncertain ones that nobody may repeat. */
 export async function rejectedRows(db: Db, now: number): Promise<RejectedRow[]> {
-  const refused = await db.rows<{ key: string; op: string; code: string | null; message: string | null; field: string | null; attempts: number; first_run: string; run: string; noted_at: Date }>(
-    `SELECT * EXCLUDE (payload, context, address, outcome) FROM state.verdicts WHERE outcome = 'rejected' ORDER BY noted_at, key`,
-  )
+  const refused = await db.rows<{
+    key: string
+    op: string
+    code: string | null
+    message: string | null
+    field: string | null
+    attempts: number
+    first_run: string
+    run: string
+    noted_at: Date
+  }>(`SELECT * EXCLUDE (payload, context, address, outcome) FROM state.verdicts WHERE outcome = 'rejected' ORDER BY noted_at, key`)
   const unsafe = litList(['insert', 'append'])
   const unknown = await db.rows<{ key: string; op: Op; run: string }>(
     `SELECT key, pending.op AS op, pending.run AS run FROM state.snapshot WHERE uncertain AND list_contains(${unsafe}, pending.op) ORDER BY key`,

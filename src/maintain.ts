@@ -7,9 +7,9 @@ import type { Project, Sync } from './config/types.ts'
 import { DEFAULT_OPTIONS } from './context.ts'
 import type { RunContext } from './context.ts'
 import { CdpError } from './errors.ts'
-import { finishFiles, identity, isoTime, rejectedRows } from './finish.ts'
+import { finishFiles, isoTime, rejectedRows } from './finish.ts'
 import { lockSync, waitUnlocked } from './lock.ts'
-import { normaliserOf, open } from './open.ts'
+import { identity, normaliserOf, open } from './open.ts'
 import type { Session } from './open.ts'
 import { newRunId, prepareState, readAttempts, statePaths, writeRejected } from './records.ts'
 import { recover } from './recover.ts'
@@ -32,7 +32,12 @@ const SMALL = { memory: 256 * 1_048_576, threads: 2 }
  * Adopts today's rows as delivered, without sending. An unfinished run is folded first; no owned address and no remote id is
  * dropped. `mappingOnly`: only fields whose mapping was edited; other differences stay in the plan.
  */
-export async function baseline(project: Project, sync: Sync, context: RunContext, options: { mappingOnly: boolean }): Promise<{ adopted: number; kept: number }> {
+export async function baseline(
+  project: Project,
+  sync: Sync,
+  context: RunContext,
+  options: { mappingOnly: boolean },
+): Promise<{ adopted: number; kept: number }> {
   let session = await open(project, sync, context, newRunId(context.now()), 'run', true)
   try {
     checkSameTarget(session)
@@ -59,11 +64,17 @@ async function adoptRows(session: Session): Promise<{ adopted: number; kept: num
   const { mapping, addressing, raw } = await readModel(session)
   const placement = await placeFields(db, mapping.match, mapping.fields, (name) => normaliserOf(sync, name))
   if (!addressing.byKey && !addressing.membership && !addressing.any) {
-    await db.run(`CREATE OR REPLACE TABLE doubled AS SELECT address FROM stage GROUP BY address HAVING count(*) > 1; DELETE FROM stage WHERE address IN (SELECT address FROM doubled)`)
+    await db.run(
+      `CREATE OR REPLACE TABLE doubled AS SELECT address FROM stage GROUP BY address HAVING count(*) > 1; DELETE FROM stage WHERE address IN (SELECT address FROM doubled)`,
+    )
   }
   await computePayloads(db, 'rows', placement.fields, placement.names.length, raw)
   const keeps = sync.mode !== 'append'
-  const header = { any: addressing.any, match: placement.fields.filter(({ field }) => field.match).map(({ position }) => position), fields: placement.names }
+  const header = {
+    any: addressing.any,
+    match: placement.fields.filter(({ field }) => field.match).map(({ position }) => position),
+    fields: placement.names,
+  }
   const payload = keeps ? projected(header, 'c.payload', 'w.address') : 'NULL'
   await db.run(`
 CREATE OR REPLACE TABLE adopted AS
@@ -72,7 +83,9 @@ SELECT w.address, w.key, ${keeps ? 'w.hash' : 'NULL::UBIGINT'} AS hash, ${payloa
   coalesce(s.accepted, FALSE) AS accepted, FALSE AS gone, FALSE AS uncertain, NULL AS pending
 FROM wanted w JOIN (SELECT * FROM computed WHERE code IS NULL QUALIFY row_number() OVER (PARTITION BY key) = 1) c ON c.key = w.key LEFT JOIN state.snapshot s ON s.address = w.address`)
   const { adopted } = await db.one<{ adopted: number }>('SELECT count(*) AS adopted FROM adopted')
-  const { kept } = await db.one<{ kept: number }>('SELECT count(*) AS kept FROM state.snapshot WHERE address NOT IN (SELECT address FROM adopted)')
+  const { kept } = await db.one<{ kept: number }>(
+    'SELECT count(*) AS kept FROM state.snapshot WHERE address NOT IN (SELECT address FROM adopted)',
+  )
   await transaction(
     db,
     [
@@ -94,14 +107,21 @@ FROM wanted w JOIN (SELECT * FROM computed WHERE code IS NULL QUALIFY row_number
 /** For edited fields only, today's value counts as delivered. */
 async function adoptMapping(session: Session): Promise<{ adopted: number; kept: number }> {
   const { db } = session.state
-  if (session.memory.first) throw new CdpError('CDP4015', `${session.sync.name} has delivered nothing yet: there is no mapping to keep.`, { hint: 'Use `cdp-sync baseline` without --mapping-only.' })
+  if (session.memory.first)
+    throw new CdpError('CDP4015', `${session.sync.name} has delivered nothing yet: there is no mapping to keep.`, {
+      hint: 'Use `cdp-sync baseline` without --mapping-only.',
+    })
   const { placement, counts, raw } = await compare(session, null)
   const edited = placement.fields.filter(({ field }) => placement.edited.has(field.name))
   if (edited.some(({ field }) => field.match)) {
-    throw new CdpError('CDP4015', `The match of ${session.sync.name} was edited: its addresses would change, not only what is written there.`, {
-      where: session.sync.locate(['match']),
-      hint: 'Look at `cdp-sync plan`; run it, or use `cdp-sync baseline` without --mapping-only.',
-    })
+    throw new CdpError(
+      'CDP4015',
+      `The match of ${session.sync.name} was edited: its addresses would change, not only what is written there.`,
+      {
+        where: session.sync.locate(['match']),
+        hint: 'Look at `cdp-sync plan`; run it, or use `cdp-sync baseline` without --mapping-only.',
+      },
+    )
   }
   await computePayloads(db, 'rows', edited, placement.names.length, raw)
   const width = placement.names.length
@@ -122,7 +142,12 @@ async function adoptMapping(session: Session): Promise<{ adopted: number; kept: 
 }
 
 function metaOf(session: Session, further: Record<string, string>): string[] {
-  const meta = { ...identity(session), confirmed_at: new Date(session.context.now()).toISOString(), position: session.memory.position, ...further }
+  const meta = {
+    ...identity(session),
+    confirmed_at: new Date(session.context.now()).toISOString(),
+    position: session.memory.position,
+    ...further,
+  }
   return Object.entries(meta).map(([name, value]) => setMeta(name, value))
 }
 
@@ -143,7 +168,11 @@ export async function adoptTarget(project: Project, sync: Sync, context: RunCont
 }
 
 /** Opens a state without its warehouse and destination. */
-async function withState<Result>(project: Project, name: string, work: (db: Db, folder: ReturnType<typeof statePaths>) => Promise<Result>): Promise<Result> {
+async function withState<Result>(
+  project: Project,
+  name: string,
+  work: (db: Db, folder: ReturnType<typeof statePaths>) => Promise<Result>,
+): Promise<Result> {
   const paths = statePaths(project, { name })
   const lock = await lockSync({ folder: join(paths.file, '..'), name, timeout: 0, now: Date.now, signal: new AbortController().signal })
   try {
@@ -163,7 +192,10 @@ async function withState<Result>(project: Project, name: string, work: (db: Db, 
 }
 
 /** What a reset would orphan. */
-export async function inspectReset(project: Project, sync: Pick<Sync, 'name'>): Promise<{ owned: number; keys: number; mode: string | null }> {
+export async function inspectReset(
+  project: Project,
+  sync: Pick<Sync, 'name'>,
+): Promise<{ owned: number; keys: number; mode: string | null }> {
   if (!existsSync(statePaths(project, sync).file)) return { owned: 0, keys: 0, mode: null }
   return withState(project, sync.name, async (db) => ({
     ...(await db.one<{ owned: number; keys: number }>('SELECT count(*) FILTER (owned) AS owned, count(*) AS keys FROM state.snapshot')),
@@ -175,7 +207,10 @@ export async function inspectReset(project: Project, sync: Pick<Sync, 'name'>): 
 export async function reset(project: Project, sync: Pick<Sync, 'name'>): Promise<void> {
   await withState(project, sync.name, async (db, paths) => {
     const tables = ['snapshot', 'verdicts', 'outbox', 'journal', 'jobs', 'fields']
-    await transaction(db, `${tables.map((table) => `DELETE FROM state.${table};`).join(' ')} DELETE FROM state.meta WHERE name <> 'format';`)
+    await transaction(
+      db,
+      `${tables.map((table) => `DELETE FROM state.${table};`).join(' ')} DELETE FROM state.meta WHERE name <> 'format';`,
+    )
     await writeRejected(paths, [])
     await rm(join(paths.folder, 'target'), { force: true })
   })
@@ -200,7 +235,9 @@ export async function resolve(project: Project, sync: Pick<Sync, 'name'>, key: s
     const held = `uncertain AND pending.key = ${lit(key)}`
     const { resolved } = await db.one<{ resolved: number }>(`SELECT count(*) AS resolved FROM state.snapshot WHERE ${held}`)
     if (resolved === 0) {
-      throw new CdpError('CDP4016', `No outcome of the key ${key} is unknown.`, { hint: `\`cdp-sync rejected ${sync.name}\` lists what is held.` })
+      throw new CdpError('CDP4016', `No outcome of the key ${key} is unknown.`, {
+        hint: `\`cdp-sync rejected ${sync.name}\` lists what is held.`,
+      })
     }
     const settle = delivered
       ? `UPDATE state.snapshot SET uncertain = FALSE, confirmed_at = now()::TIMESTAMP, payload = CASE WHEN pending.op = 'append' THEN NULL ELSE pending.payload END, run = pending.run, pending = NULL WHERE ${held};`
@@ -219,28 +256,63 @@ export interface WhyReport {
   model: Record<string, string | null> | null
   /** What it would be sent as; null when it can't be computed. */
   payload: Record<string, unknown> | null
-  snapshot: { address: string; payload: Record<string, unknown> | null; remote_id: string | null; confirmed_at: string | null; run: string | null; flags: string[] }[]
+  snapshot: {
+    address: string
+    payload: Record<string, unknown> | null
+    remote_id: string | null
+    confirmed_at: string | null
+    run: string | null
+    flags: string[]
+  }[]
   attempts: { run: string; at: string; op: Op; outcome: string; code: string | null; message: string | null }[]
   /** What the next run does with it, in a sentence. */
   next: string
 }
 
-export async function why(project: Project, sync: Sync, query: { key?: string; match?: Record<string, string> }, context: RunContext): Promise<WhyReport> {
+export async function why(
+  project: Project,
+  sync: Sync,
+  query: { key?: string; match?: Record<string, string> },
+  context: RunContext,
+): Promise<WhyReport> {
   const run = newRunId(context.now())
-  await waitUnlocked({ folder: join(statePaths(project, sync).file, '..'), name: sync.name, timeout: context.options.lockTimeout, now: context.now, signal: context.signal, run })
+  await waitUnlocked({
+    folder: join(statePaths(project, sync).file, '..'),
+    name: sync.name,
+    timeout: context.options.lockTimeout,
+    now: context.now,
+    signal: context.signal,
+    run,
+  })
   const session = await open(project, sync, { ...context, options: { ...DEFAULT_OPTIONS, ...context.options } }, run, 'look')
   try {
     const { db } = session.state
     const comparison = await compare(session, null)
     const key = query.key ?? (await keyByMatch(db, comparison, query.match ?? {}))
     const columns = comparison.mapping.columns
-    const [row] = await db.rows<Record<string, string | null>>(`SELECT ${columns.map((name) => comparison.raw(name)).join(', ')} FROM rows WHERE key = ${lit(key)} LIMIT 1`)
-    const model = row ? Object.fromEntries(columns.map((name) => [name, row[comparison.raw(name)] ?? null])) : null
-    await computePayloads(db, `(SELECT * FROM rows WHERE key = ${lit(key)} LIMIT 1)`, comparison.placement.fields, comparison.placement.names.length, comparison.raw)
-    const [computed] = await db.rows<{ payload: (string | null)[] | null }>('SELECT payload FROM computed')
-    const stored = await db.rows<{ address: string; payload: (string | null)[] | null; remote_id: string | null; confirmed_at: Date | null; run: string | null; accepted: boolean; gone: boolean; uncertain: boolean; owned: boolean }>(
-      `SELECT * EXCLUDE (pending, hash, key, mode) FROM snap WHERE key = ${lit(key)} OR pending.key = ${lit(key)} ORDER BY address`,
+    const [row] = await db.rows<Record<string, string | null>>(
+      `SELECT ${columns.map((name) => comparison.raw(name)).join(', ')} FROM rows WHERE key = ${lit(key)} LIMIT 1`,
     )
+    const model = row ? Object.fromEntries(columns.map((name) => [name, row[comparison.raw(name)] ?? null])) : null
+    await computePayloads(
+      db,
+      `(SELECT * FROM rows WHERE key = ${lit(key)} LIMIT 1)`,
+      comparison.placement.fields,
+      comparison.placement.names.length,
+      comparison.raw,
+    )
+    const [computed] = await db.rows<{ payload: (string | null)[] | null }>('SELECT payload FROM computed')
+    const stored = await db.rows<{
+      address: string
+      payload: (string | null)[] | null
+      remote_id: string | null
+      confirmed_at: Date | null
+      run: string | null
+      accepted: boolean
+      gone: boolean
+      uncertain: boolean
+      owned: boolean
+    }>(`SELECT * EXCLUDE (pending, hash, key, mode) FROM snap WHERE key = ${lit(key)} OR pending.key = ${lit(key)} ORDER BY address`)
     const { names, fields } = comparison.placement
     const sensitive = new Set(fields.filter(({ field }) => field.sensitive).map(({ field }) => field.name))
     return {
@@ -273,7 +345,9 @@ async function keyByMatch(db: Db, comparison: Awaited<ReturnType<typeof compare>
     return row?.key ?? ''
   }
   const address = texts.length === 1 ? texts[0] : JSON.stringify(texts)
-  const [row] = await db.rows<{ key: string }>(`SELECT key FROM wanted WHERE address = ${lit(address ?? '')} UNION ALL SELECT key FROM snap WHERE address = ${lit(address ?? '')} LIMIT 1`)
+  const [row] = await db.rows<{ key: string }>(
+    `SELECT key FROM wanted WHERE address = ${lit(address ?? '')} UNION ALL SELECT key FROM snap WHERE address = ${lit(address ?? '')} LIMIT 1`,
+  )
   return row?.key ?? ''
 }
 
@@ -281,12 +355,15 @@ async function nextStep(db: Db, key: string): Promise<string> {
   const [doubt] = await db.rows<{ reason: string }>(`SELECT reason FROM doubtful WHERE key = ${lit(key)} LIMIT 1`)
   if (doubt) return `invalid (${doubt.reason}): it is not sent until the model is right`
   const [removal] = await db.rows<{ status: string }>(`SELECT status FROM removals WHERE key = ${lit(key)} LIMIT 1`)
-  const [change] = await db.rows<{ status: string; fresh: boolean; code: string | null; because: string }>(`SELECT status, fresh, code, because FROM classified WHERE key = ${lit(key)} LIMIT 1`)
+  const [change] = await db.rows<{ status: string; fresh: boolean; code: string | null; because: string }>(
+    `SELECT status, fresh, code, because FROM classified WHERE key = ${lit(key)} LIMIT 1`,
+  )
   if (change) {
     if (change.status === 'send') return change.fresh ? 'the next run adds it' : `the next run changes it (${change.because})`
     if (change.status === 'invalid') return `invalid (${change.code}): it is not sent until the model or the mapping is right`
     if (change.status === 'held') return 'held: it is not sent until something changes, a day has passed, or a person says so'
-    if (change.status === 'settled') return 'nothing: the destination said that there is nothing to write to; it is looked at again within a day'
+    if (change.status === 'settled')
+      return 'nothing: the destination said that there is nothing to write to; it is looked at again within a day'
   }
   if (removal) return removal.status === 'send' ? 'the next run removes it' : `its removal is ${removal.status}`
   const [wanted] = await db.rows<object>(`SELECT 1 AS found FROM wanted WHERE key = ${lit(key)} LIMIT 1`)
@@ -303,4 +380,3 @@ function bag(names: readonly string[], payload: readonly (string | null)[], sens
     }),
   )
 }
-

@@ -50,9 +50,23 @@ export const opOf = (sync: Sync): Op => (sync.mode === 'mirror' ? 'upsert' : syn
  * For a run: takes the lock, makes the state's folders. For a look (`plan`): no lock, nothing written but in a temporary folder.
  * Throws LockedError, AuthError, CDP4003 (another target), CDP4004 (another key or mode), CDP4005 (renamed sync).
  */
-export async function open(project: Project, sync: Sync, context: RunContext, run: string, purpose: 'run' | 'look', rebind = false): Promise<Session> {
+export async function open(
+  project: Project,
+  sync: Sync,
+  context: RunContext,
+  run: string,
+  purpose: 'run' | 'look',
+  rebind = false,
+): Promise<Session> {
   const paths = statePaths(project, sync)
-  const request = { folder: join(paths.file, '..'), name: sync.name, timeout: context.options.lockTimeout, now: context.now, signal: context.signal, run }
+  const request = {
+    folder: join(paths.file, '..'),
+    name: sync.name,
+    timeout: context.options.lockTimeout,
+    now: context.now,
+    signal: context.signal,
+    run,
+  }
   const closers: (() => Promise<void> | void)[] = []
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) await closer()
@@ -79,15 +93,39 @@ export async function open(project: Project, sync: Sync, context: RunContext, ru
     const account = await destination.check()
     const target = targetOf(sync, account)
 
-    const state = await openState({ file: paths.file, writable: purpose === 'run', spill: work, memory: context.memory, threads: context.threads })
+    const state = await openState({
+      file: paths.file,
+      writable: purpose === 'run',
+      spill: work,
+      memory: context.memory,
+      threads: context.threads,
+    })
     closers.push(() => state.close())
     const before = await readMemory(state.db)
     if (!rebind) await checkMemory(project, sync, before, target, account)
     const unfinished = before.header && purpose === 'look' ? await lookThrough(state.db, before.header) : null
     const memory = unfinished ? await readMemory(state.db) : before
     const { connector, config } = sync.destination
-    const limits = (op: Op): Limits => (typeof connector.limits === 'function' ? connector.limits({ config, options: sync.options }, op) : connector.limits)
-    return { project, sync, context, run, startedAt: context.now(), paths, work, destination, account, target, limits, state, memory, unfinished, stop, close }
+    const limits = (op: Op): Limits =>
+      typeof connector.limits === 'function' ? connector.limits({ config, options: sync.options }, op) : connector.limits
+    return {
+      project,
+      sync,
+      context,
+      run,
+      startedAt: context.now(),
+      paths,
+      work,
+      destination,
+      account,
+      target,
+      limits,
+      state,
+      memory,
+      unfinished,
+      stop,
+      close,
+    }
   } catch (error) {
     await close()
     throw error
@@ -95,7 +133,11 @@ export async function open(project: Project, sync: Sync, context: RunContext, ru
 }
 
 /** Opens the destination with its HTTP client; requests end with `stop`, not with the user's first interrupt. */
-export function openDestination(project: Project, sync: Sync, context: Pick<RunContext, 'trace' | 'now' | 'report'>): { destination: Destination; stop: () => void } {
+export function openDestination(
+  project: Project,
+  sync: Sync,
+  context: Pick<RunContext, 'trace' | 'now' | 'report'>,
+): { destination: Destination; stop: () => void } {
   const controller = new AbortController()
   const { connector, config } = sync.destination
   const redact = createRedactor(project.secrets)
@@ -113,10 +155,19 @@ export function openDestination(project: Project, sync: Sync, context: Pick<RunC
 
 /** The identity of what a sync writes to; state is bound to it. */
 export function targetOf(sync: Sync, account: Account): string {
-  const at = (path: string): unknown => path.split('.').reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], sync.options ?? {})
+  const at = (path: string): unknown =>
+    path.split('.').reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], sync.options ?? {})
   const selected = (sync.spec.targetOptions ?? []).map((name) => [name, at(name) ?? null])
   return JSON.stringify([sync.destination.connector.name, account.id, sync.object, ...selected])
 }
+
+/** What binds a state to its target, key and mode, as entries of its meta table. */
+export const identity = ({ sync, target, account }: Session): Record<string, string> => ({
+  target,
+  account: account.name,
+  key: JSON.stringify(sync.model.key),
+  mode: sync.mode,
+})
 
 async function checkMemory(project: Project, sync: Sync, memory: Memory, target: string, account: Account): Promise<void> {
   if (memory.target === null) return checkOrphans(project, sync, target)
@@ -133,16 +184,24 @@ async function checkMemory(project: Project, sync: Sync, memory: Memory, target:
   }
   const key = JSON.stringify(sync.model.key)
   if (memory.key !== null && memory.key !== key) {
-    throw new CdpError('CDP4004', `The key of ${sync.name} was ${describeKey(memory.key)} and is now ${describeKey(key)}: every row would look removed and new.`, {
-      where: sync.locate(['model', 'key']),
-      hint: `To keep the records and adopt today's rows under the new key: \`cdp-sync baseline ${sync.name}\`. To forget what was delivered: \`cdp-sync reset ${sync.name}\`.`,
-    })
+    throw new CdpError(
+      'CDP4004',
+      `The key of ${sync.name} was ${describeKey(memory.key)} and is now ${describeKey(key)}: every row would look removed and new.`,
+      {
+        where: sync.locate(['model', 'key']),
+        hint: `To keep the records and adopt today's rows under the new key: \`cdp-sync baseline ${sync.name}\`. To forget what was delivered: \`cdp-sync reset ${sync.name}\`.`,
+      },
+    )
   }
   if (memory.mode !== null && (memory.mode === 'append') !== (sync.mode === 'append')) {
-    throw new CdpError('CDP4004', `${sync.name} was in mode ${memory.mode} and is now in mode ${sync.mode}: an event log and a table of records have no state in common.`, {
-      where: sync.locate(['mode']),
-      hint: `Give the new mode a sync of its own, or forget what was sent: \`cdp-sync reset ${sync.name}\`.`,
-    })
+    throw new CdpError(
+      'CDP4004',
+      `${sync.name} was in mode ${memory.mode} and is now in mode ${sync.mode}: an event log and a table of records have no state in common.`,
+      {
+        where: sync.locate(['mode']),
+        hint: `Give the new mode a sync of its own, or forget what was sent: \`cdp-sync reset ${sync.name}\`.`,
+      },
+    )
   }
 }
 
@@ -182,4 +241,3 @@ export function addressingOf(sync: Sync, mapping: Mapping): Addressing {
 }
 
 export const normaliserOf = (sync: Sync, field: string): Normaliser => sync.spec.match[field] ?? sync.spec.match['*'] ?? 'exact'
-

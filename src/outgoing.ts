@@ -5,7 +5,7 @@ import { deliver } from './deliver.ts'
 import { MAX_WAIT } from './deliver/retry.ts'
 import type { Delivery } from './deliver.ts'
 import { openLimiter } from './limiter.ts'
-import { opOf } from './open.ts'
+import { identity, opOf } from './open.ts'
 import type { Session } from './open.ts'
 import type { SyncPlan } from './types.ts'
 import type { Constant } from './config/types.ts'
@@ -36,7 +36,13 @@ export async function send(session: Session, comparison: Comparison, plan: SyncP
   const header = headerOf(session, comparison)
   // Positions are durable before any payload uses them.
   if (comparison.placement.reserve) await transaction(state.db, comparison.placement.reserve)
-  const counts = await createOutbox(state.db, header, comparison.addressing.any, { keys: context.options.keys, limit: context.options.limit })
+  const counts = await createOutbox(
+    state.db,
+    header,
+    comparison.addressing.any,
+    { keys: context.options.keys, limit: context.options.limit },
+    identity(session),
+  )
   step('outbox-written')
   context.report({ type: 'phase', sync: sync.name, phase: 'deliver' })
   return { header, outbox: counts, delivery: await deliverOutbox(session, header) }
@@ -45,7 +51,14 @@ export async function send(session: Session, comparison: Comparison, plan: SyncP
 async function deliverOutbox(session: Session, header: Header): Promise<Delivery> {
   const { sync, context, state, destination, account, limits, paths, run, stop } = session
   const outbox = await openOutbox(state.db, header, context.now)
-  const limiter = openLimiter({ account: account.id, limits: limits(header.op), folder: paths.limits, now: context.now, sleep, maxWait: MAX_WAIT })
+  const limiter = openLimiter({
+    account: account.id,
+    limits: limits(header.op),
+    folder: paths.limits,
+    now: context.now,
+    sleep,
+    maxWait: MAX_WAIT,
+  })
   try {
     return await deliver({
       sync: sync.name,
@@ -110,7 +123,11 @@ function headerOf(session: Session, comparison: Comparison): Header {
     send: sync.send,
     any: addressing.any,
     removal: sync.onRemove,
-    removeSet: sync.removeSet && `{${Object.entries(sync.removeSet).map(([name, constant]) => `${JSON.stringify(name)}:${constantJson(constant)}`).join(',')}}`,
+    removeSet:
+      sync.removeSet &&
+      `{${Object.entries(sync.removeSet)
+        .map(([name, constant]) => `${JSON.stringify(name)}:${constantJson(constant)}`)
+        .join(',')}}`,
     context: comparison.context,
   }
 }

@@ -31,7 +31,9 @@ async function resumeJobs(session: Session, header: Header): Promise<void> {
   const { destination, state, context, target } = session
   if (!destination.resume || header.target !== target) return
   const since = new Date(context.now() - JOB_LIFETIME).toISOString().replace('T', ' ').replace('Z', '')
-  const jobs = await state.db.rows<{ token: string; numbers: number[] }>(`SELECT token, numbers FROM state.jobs WHERE noted_at > ${lit(since)}::TIMESTAMP ORDER BY noted_at`)
+  const jobs = await state.db.rows<{ token: string; numbers: number[] }>(
+    `SELECT token, numbers FROM state.jobs WHERE noted_at > ${lit(since)}::TIMESTAMP ORDER BY noted_at`,
+  )
   if (jobs.length === 0) return
   const outbox = await openOutbox(state.db, header, context.now)
   try {
@@ -49,7 +51,12 @@ async function resumeJobs(session: Session, header: Header): Promise<void> {
       } catch (error) {
         // A job that can't be asked leaves its rows unknown; a login that fails ends the run before anything is folded.
         if (error instanceof CdpError && error.exitCode === 4) throw error
-        context.report({ type: 'note', sync: session.sync.name, level: 'warn', message: `a job of the last run can't be resumed (${error instanceof Refused ? error.code : 'no answer'}): its rows are unknown` })
+        context.report({
+          type: 'note',
+          sync: session.sync.name,
+          level: 'warn',
+          message: `a job of the last run can't be resumed (${error instanceof Refused ? error.code : 'no answer'}): its rows are unknown`,
+        })
       }
     }
     await outbox.flush()

@@ -88,16 +88,21 @@ export async function reporter(project: Project, sync: Sync, context: RunContext
       const withheld = record.counts.waiting
       record.counts = { ...record.counts, ...counts, waiting: withheld + waiting }
       record.requests = delivery.requests
-      record.reasons = delivery.reasons.map((reason) => ({ ...reason, example: { ...reason.example, message: redact(reason.example.message) } }))
+      record.reasons = delivery.reasons.map((reason) => ({
+        ...reason,
+        example: { ...reason.example, message: redact(reason.example.message) },
+      }))
       Object.assign(record, judge(sync, record.counts, waiting, delivery.cut, context.signal))
     },
     failed(error) {
-      const interrupted = context.signal.aborted && (error === context.signal.reason || (error instanceof Error && error.name === 'AbortError'))
+      const interrupted =
+        context.signal.aborted && (error === context.signal.reason || (error instanceof Error && error.name === 'AbortError'))
       const outcome = interrupted ? ended(context.signal.reason, 'interrupted') : ended(error, statusOf(error))
       record.status = outcome.status
       record.exit_code = outcome.exit_code
       record.error = { ...outcome.error, message: redact(outcome.error.message) }
-      if (!(error instanceof CdpError) && !interrupted) context.trace?.(redact(error instanceof Error ? (error.stack ?? error.message) : String(error)))
+      if (!(error instanceof CdpError) && !interrupted)
+        context.trace?.(redact(error instanceof Error ? (error.stack ?? error.message) : String(error)))
     },
     async end() {
       step('unlocked')
@@ -128,13 +133,27 @@ function statusOf(error: unknown): RunStatus {
 function ended(error: unknown, status: RunStatus): Required<Pick<RunRecord, 'status' | 'exit_code' | 'error'>> {
   if (!(error instanceof CdpError)) {
     const message = error instanceof Error ? error.message : String(error)
-    return { status, exit_code: EXIT.error, error: { code: 'CDP4000', message: `a bug: ${message}`, hint: 'Run again with --debug and report it with the stack.' } }
+    return {
+      status,
+      exit_code: EXIT.error,
+      error: { code: 'CDP4000', message: `a bug: ${message}`, hint: 'Run again with --debug and report it with the stack.' },
+    }
   }
-  return { status, exit_code: error.exitCode, error: { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) } }
+  return {
+    status,
+    exit_code: error.exitCode,
+    error: { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) },
+  }
 }
 
 /** Status and exit code of a run that delivered what it could. */
-function judge(sync: Sync, counts: RunCounts, unsent: number, cut: Cut | null, signal: AbortSignal): Pick<RunRecord, 'status' | 'exit_code'> & { error?: RunRecord['error'] } {
+function judge(
+  sync: Sync,
+  counts: RunCounts,
+  unsent: number,
+  cut: Cut | null,
+  signal: AbortSignal,
+): Pick<RunRecord, 'status' | 'exit_code'> & { error?: RunRecord['error'] } {
   if (cut?.kind === 'interrupted') return ended(signal.reason, 'interrupted')
   if (cut?.error && (cut.error instanceof AuthError || cut.kind === 'refused' || cut.kind === 'bug')) return ended(cut.error, 'failed')
   if (cut) return { ...ended(cut.error ?? new CdpError('CDP4017', 'The run was cut short.'), 'incomplete'), exit_code: EXIT.incomplete }

@@ -63,9 +63,13 @@ function guard(plan: SyncPlan): void {
   const refused = plan.guards.filter(({ ok }) => !ok)
   const [first] = refused
   if (!first) return
-  throw new GuardError('CDP4011', `${plan.name} was stopped by ${refused.length === 1 ? 'a guard' : 'guards'}: ${refused.map(({ name, message }) => `${name}: ${message}`).join('; ')}.`, {
-    hint: `Nothing was sent. Look at \`cdp-sync plan ${plan.name}\`; if it is right, run again with ${refused.map(({ name }) => `--allow ${name}`).join(' ')}.`,
-  })
+  throw new GuardError(
+    'CDP4011',
+    `${plan.name} was stopped by ${refused.length === 1 ? 'a guard' : 'guards'}: ${refused.map(({ name, message }) => `${name}: ${message}`).join('; ')}.`,
+    {
+      hint: `Nothing was sent. Look at \`cdp-sync plan ${plan.name}\`; if it is right, run again with ${refused.map(({ name }) => `--allow ${name}`).join(' ')}.`,
+    },
+  )
 }
 
 async function planOf(session: Session, comparison: Comparison, sampled: number | null): Promise<SyncPlan> {

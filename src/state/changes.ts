@@ -23,10 +23,17 @@ export interface OutboxCounts {
 }
 
 /**
- * Writes the outbox and its header in one transaction. Order of delivery: renames by depth, then rows that were never
+ * Writes the outbox, its header and what binds the state to its target (`binding`) in one transaction: a killed first run
+ * must not be continued at another target. Order of delivery: renames by depth, then rows that were never
  * refused, then those that were, then removals. With a selection removals go only if no upsert was left out.
  */
-export async function createOutbox(db: Db, header: Header, any: boolean, selection: Selection): Promise<OutboxCounts> {
+export async function createOutbox(
+  db: Db,
+  header: Header,
+  any: boolean,
+  selection: Selection,
+  binding: Readonly<Record<string, string>>,
+): Promise<OutboxCounts> {
   const chosen = selection.keys === null ? 'TRUE' : `key IN (SELECT unnest(${litList(selection.keys)}))`
   const limit = selection.limit === null ? '' : `WHERE n <= ${selection.limit}`
   const { ordered } = await db.one<{ ordered: boolean }>(
@@ -61,13 +68,19 @@ FROM (
   )
 ) ${limit};
 ${ordered ? `UPDATE state.outbox o SET after = f.n FROM state.outbox f JOIN classified c ON c.forerunner = f.key WHERE o.key = c.key AND o.after IS NOT NULL;` : ''}
+${Object.entries(binding)
+  .map(([name, value]) => setMeta(name, value))
+  .join('\n')}
 ${setMeta('header', JSON.stringify(header))}`,
   )
   await db.run('DROP TABLE depths')
   const { upserts, all, waves } = await db.one<{ upserts: number; all: number; waves: number }>(
     `SELECT count(*) AS upserts, coalesce(max(wave), 0) AS waves, (SELECT count(*) FROM classified WHERE status = 'send') AS "all" FROM state.outbox`,
   )
-  const removals = upserts < all ? 0 : await addRemovals(db, header, upserts, waves + 1, chosen, selection.limit === null ? null : selection.limit - upserts)
+  const removals =
+    upserts < all
+      ? 0
+      : await addRemovals(db, header, upserts, waves + 1, chosen, selection.limit === null ? null : selection.limit - upserts)
   return { upserts, removals }
 }
 
@@ -89,23 +102,42 @@ ${limit === null ? '' : `WHERE n <= ${offset + Math.max(0, limit)}`}`)
 
 /** Forgets what was prepared and not begun: a guard refused, or nothing is to be sent. */
 export async function dropOutbox(db: Db): Promise<void> {
-  await transaction(db, `DELETE FROM state.outbox; DELETE FROM state.journal; DELETE FROM state.jobs; DELETE FROM state.meta WHERE name = 'header';`)
+  await transaction(
+    db,
+    `DELETE FROM state.outbox; DELETE FROM state.journal; DELETE FROM state.jobs; DELETE FROM state.meta WHERE name = 'header';`,
+  )
 }
 
 /** The same few changes for the same plan: those with the lowest hash of their key. */
-export async function samples(db: Db, names: readonly string[], sensitive: ReadonlySet<string>, each: number, hideOnAdd: ReadonlySet<string>): Promise<PlanSample[]> {
+export async function samples(
+  db: Db,
+  names: readonly string[],
+  sensitive: ReadonlySet<string>,
+  each: number,
+  hideOnAdd: ReadonlySet<string>,
+): Promise<PlanSample[]> {
   const fields = names.map((name, i) => ({ name, i }))
   const shown = (name: string, cell: string | null | undefined): unknown => (sensitive.has(name) ? '(sensitive)' : json(cell))
   const bag = (list: readonly (string | null)[] | null, only: ReadonlySet<string> | null, add: boolean): Record<string, unknown> =>
     Object.fromEntries(
       fields
-        .filter(({ name, i }) => (only === null ? list?.[i] != null : only.has(name)) && !(add && list?.[i] === 'jnull' && hideOnAdd.has(name)))
+        .filter(
+          ({ name, i }) => (only === null ? list?.[i] != null : only.has(name)) && !(add && list?.[i] === 'jnull' && hideOnAdd.has(name)),
+        )
         .map(({ name, i }) => [name, shown(name, list?.[i])]),
     )
-  type Row = { key: string; payload: (string | null)[] | null; known: (string | null)[] | null; differs: string[] | null; because: PlanSample['because'] }
+  type Row = {
+    key: string
+    payload: (string | null)[] | null
+    known: (string | null)[] | null
+    differs: string[] | null
+    because: PlanSample['because']
+  }
   const take = `ORDER BY hash(key), key LIMIT ${each}`
   const adds = await db.rows<Row>(`SELECT key, payload FROM classified WHERE status = 'send' AND fresh AND payload IS NOT NULL ${take}`)
-  const changes = await db.rows<Row>(`SELECT key, payload, known, differs, because FROM classified WHERE status = 'send' AND NOT fresh ${take}`)
+  const changes = await db.rows<Row>(
+    `SELECT key, payload, known, differs, because FROM classified WHERE status = 'send' AND NOT fresh ${take}`,
+  )
   const removals = await db.rows<Row>(`SELECT key, coalesce(payload, pending.payload) AS known FROM removals WHERE status = 'send' ${take}`)
   return [
     ...adds.map(({ key, payload }): PlanSample => ({ op: 'add', key, after: bag(payload, null, true) })),
@@ -122,7 +154,8 @@ function json(cell: string | null | undefined): unknown {
   const strip = (value: Value): unknown => {
     if (value instanceof RawJson) return value.text
     if (Array.isArray(value)) return value.map(strip)
-    if (value !== null && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, strip(v as Value)]))
+    if (value !== null && typeof value === 'object')
+      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, strip(v as Value)]))
     return value
   }
   return strip(cellValue(cell))

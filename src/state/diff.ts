@@ -85,8 +85,13 @@ async function joinSnapshot(db: Db, input: DiffInput): Promise<void> {
   const due = input.refreshAfter === null ? '' : ` OR confirmed_at < ${litTime(input.now - input.refreshAfter)}`
   const removes = mode === 'mirror' && input.removal !== 'none'
   // Adding modes look at addresses that are new or uncertain; the others at any difference.
-  const differs = adding(mode) ? 's.uncertain' : `s.dirty OR s.hash IS DISTINCT FROM ${staged.incomparable ? 'NULL' : hash}${addressing.byKey ? '' : ' OR s.key <> w.key'}`
-  const left = mode === 'append' ? 's.address IS NULL' : `s.address IS NULL OR (w.address IS NULL AND NOT (s.gone AND ${removes ? 'NOT s.owned' : 'TRUE'}))`
+  const differs = adding(mode)
+    ? 's.uncertain'
+    : `s.dirty OR s.hash IS DISTINCT FROM ${staged.incomparable ? 'NULL' : hash}${addressing.byKey ? '' : ' OR s.key <> w.key'}`
+  const left =
+    mode === 'append'
+      ? 's.address IS NULL'
+      : `s.address IS NULL OR (w.address IS NULL AND NOT (s.gone AND ${removes ? 'NOT s.owned' : 'TRUE'}))`
   await db.run(`
 CREATE OR REPLACE TABLE joined AS
 SELECT coalesce(w.address, s.address) AS address, ${addressing.byKey ? 'w.address' : 'w.key'} AS key, w.hash AS hash, w.address IS NOT NULL AS here
@@ -146,12 +151,15 @@ async function compute(db: Db, input: DiffInput): Promise<void> {
   await computePayloads(db, picked, input.fields, input.width, input.raw)
   // Rows that are equal in every mapped column are one row; they give one payload.
   const { repeated } = await db.one<{ repeated: number }>(`SELECT count(*) - count(DISTINCT key) AS repeated FROM computed`)
-  if (repeated > 0) await db.run(`CREATE OR REPLACE TABLE computed AS SELECT * FROM computed QUALIFY row_number() OVER (PARTITION BY key) = 1`)
+  if (repeated > 0)
+    await db.run(`CREATE OR REPLACE TABLE computed AS SELECT * FROM computed QUALIFY row_number() OVER (PARTITION BY key) = 1`)
 }
 
 async function classify(db: Db, input: DiffInput): Promise<void> {
   const { mode, op } = input
-  const names = input.addressing.any ? { any: true, match: input.fields.filter((f) => f.field.match).map((f) => f.position), fields: fieldNames(input) } : null
+  const names = input.addressing.any
+    ? { any: true, match: input.fields.filter((f) => f.field.match).map((f) => f.position), fields: fieldNames(input) }
+    : null
   const own = names ? projected(names, 'p.payload', 'c.address') : 'p.payload'
   const wait = litTime(input.now - DAY)
   const sample = input.first && input.sampleOnly !== null
@@ -212,8 +220,11 @@ async function collectRemovals(db: Db, input: DiffInput): Promise<void> {
   await db.run(`
 CREATE OR REPLACE TABLE gone AS
 SELECT s.*, FALSE AS forgotten FROM snap s ${input.first || mode === 'append' ? 'WHERE FALSE' : 'SEMI JOIN (SELECT address FROM joined WHERE NOT here) j USING (address)'}`)
-  if (input.renames) await db.run(`DELETE FROM gone WHERE address IN (SELECT previous FROM classified WHERE previous IS NOT NULL AND status = 'send')`)
-  const guarded = addressing.any ? `SELECT unnest(address) AS address FROM doubtful WHERE address IS NOT NULL` : `SELECT address FROM doubtful WHERE address IS NOT NULL`
+  if (input.renames)
+    await db.run(`DELETE FROM gone WHERE address IN (SELECT previous FROM classified WHERE previous IS NOT NULL AND status = 'send')`)
+  const guarded = addressing.any
+    ? `SELECT unnest(address) AS address FROM doubtful WHERE address IS NOT NULL`
+    : `SELECT address FROM doubtful WHERE address IS NOT NULL`
   const keys = `SELECT key FROM doubtful WHERE key IS NOT NULL${addressing.keepOnNullMatch ? '' : ` AND reason <> 'null_match'`} UNION ALL SELECT key FROM classified WHERE status = 'invalid'`
   // What occurs in the model in any form is wanted.
   await db.run(`
@@ -223,7 +234,9 @@ WHERE address IN (${guarded}) OR key IN (${keys})${addressing.byKey ? ` OR addre
   await db.run(`DELETE FROM gone WHERE address IN (SELECT address FROM protected)`)
   const removing = mode === 'mirror' && input.removal !== 'none'
   if (!removing) {
-    await db.run(`CREATE OR REPLACE TABLE removals AS SELECT *, 0 AS attempts, '' AS status, NULL::VARCHAR AS forerunner, NULL::VARCHAR[] AS addresses, FALSE AS judged FROM gone WHERE FALSE`)
+    await db.run(
+      `CREATE OR REPLACE TABLE removals AS SELECT *, 0 AS attempts, '' AS status, NULL::VARCHAR AS forerunner, NULL::VARCHAR[] AS addresses, FALSE AS judged FROM gone WHERE FALSE`,
+    )
     return
   }
   // Another address that stays has the same record: there is nothing to remove there.
@@ -257,7 +270,18 @@ QUALIFY row_number() OVER (PARTITION BY key, status, turn ORDER BY address) = 1`
 
 async function count(db: Db, input: DiffInput): Promise<DiffCounts> {
   const sample = input.first && input.sampleOnly !== null
-  const c = await db.one<{ add: number; change: number; held: number; invalid: number; uncertain: number; renames: number; fromData: number; fromMapping: number; fromDoubt: number; fromRefresh: number }>(`
+  const c = await db.one<{
+    add: number
+    change: number
+    held: number
+    invalid: number
+    uncertain: number
+    renames: number
+    fromData: number
+    fromMapping: number
+    fromDoubt: number
+    fromRefresh: number
+  }>(`
 SELECT count(*) FILTER (status = 'send' AND fresh) AS "add", count(*) FILTER (status = 'send' AND NOT fresh) AS change,
   count(*) FILTER (status = 'held') AS held, count(*) FILTER (status = 'invalid') AS invalid, count(*) FILTER (status = 'send' AND uncertain) AS uncertain,
   count(*) FILTER (status = 'send' AND NOT fresh AND ${renamed(input)}) AS renames,

@@ -84,7 +84,9 @@ FROM reached r LEFT JOIN state.snapshot old USING (address)
 WHERE r.result = 'exists' AND (r.doubted OR old.uncertain)`)
   // Two members may carry one identifier; the confirmed one says what is there, and the lowest key owns it.
   if (header.any) {
-    await db.run(`CREATE OR REPLACE TABLE folded AS SELECT * FROM folded QUALIFY row_number() OVER (PARTITION BY address ORDER BY uncertain, key) = 1`)
+    await db.run(
+      `CREATE OR REPLACE TABLE folded AS SELECT * FROM folded QUALIFY row_number() OVER (PARTITION BY address ORDER BY uncertain, key) = 1`,
+    )
   }
   await db.run(`
 CREATE OR REPLACE TABLE touched AS

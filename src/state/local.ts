@@ -56,13 +56,19 @@ async function checkFormat(db: Db, file: string): Promise<void> {
   const names = new Set(tables.map(({ name }) => name))
   if (names.size === 0) return createTables(db)
   if (!names.has('meta') || !names.has('snapshot')) {
-    throw new CdpError('CDP4001', `${file} is a database, but no state of cdp-sync.`, { hint: 'Move the file away, or point `state: { path }` elsewhere.' })
+    throw new CdpError('CDP4001', `${file} is a database, but no state of cdp-sync.`, {
+      hint: 'Move the file away, or point `state: { path }` elsewhere.',
+    })
   }
   const format = Number((await readMeta(db, 'format')) ?? 0)
   if (format > FORMAT) {
-    throw new CdpError('CDP4001', `${file} was written by a newer version of cdp-sync (state format ${format}, this version knows ${FORMAT}).`, {
-      hint: 'Upgrade cdp-sync on this machine.',
-    })
+    throw new CdpError(
+      'CDP4001',
+      `${file} was written by a newer version of cdp-sync (state format ${format}, this version knows ${FORMAT}).`,
+      {
+        hint: 'Upgrade cdp-sync on this machine.',
+      },
+    )
   }
   const rows = await readMeta(db, 'rows')
   const found = await db.one<{ n: number }>('SELECT count(*) AS n FROM state.snapshot')
@@ -76,7 +82,11 @@ async function checkFormat(db: Db, file: string): Promise<void> {
 function explainOpen(error: unknown, file: string): unknown {
   if (error instanceof CdpError) return error
   const message = error instanceof Error ? error.message : String(error)
-  if (/not a valid DuckDB database|Corrupt|checksum|deserialize|Serialization|truncated|trying to read a database file with version/i.test(message)) {
+  if (
+    /not a valid DuckDB database|Corrupt|checksum|deserialize|Serialization|truncated|trying to read a database file with version/i.test(
+      message,
+    )
+  ) {
     return new CdpError('CDP4001', `${file} can't be read as a state: ${firstLine(message)}`, {
       hint: 'Restore it from a backup. Nothing was sent.',
       cause: error,
@@ -106,7 +116,10 @@ export interface Memory {
 }
 
 export async function readMemory(db: Db): Promise<Memory> {
-  const [columns, empty] = [await readMeta(db, 'hash_columns'), await db.one<{ n: number }>('SELECT count(*) AS n FROM (FROM snap LIMIT 1)')]
+  const [columns, empty] = [
+    await readMeta(db, 'hash_columns'),
+    await db.one<{ n: number }>('SELECT count(*) AS n FROM (FROM snap LIMIT 1)'),
+  ]
   return {
     target: await readMeta(db, 'target'),
     account: await readMeta(db, 'account'),
@@ -141,8 +154,15 @@ export interface Placement {
 }
 
 /** Gives each field of the mapping its position: for ever the same, so that a field that returns finds what it had. */
-export async function placeFields(db: Db, match: readonly CompiledField[], fields: readonly CompiledField[], normaliser: (name: string) => Normaliser): Promise<Placement> {
-  const stored = await db.rows<{ position: number; name: string; signature: string | null }>('SELECT position, name, signature FROM state.fields ORDER BY position')
+export async function placeFields(
+  db: Db,
+  match: readonly CompiledField[],
+  fields: readonly CompiledField[],
+  normaliser: (name: string) => Normaliser,
+): Promise<Placement> {
+  const stored = await db.rows<{ position: number; name: string; signature: string | null }>(
+    'SELECT position, name, signature FROM state.fields ORDER BY position',
+  )
   const known = new Map(stored.map((field) => [field.name, field]))
   const names = stored.map(({ name }) => name)
   const placed: PlacedField[] = []
@@ -185,7 +205,10 @@ export interface CommitInput {
 export async function commit(db: Db, input: CommitInput): Promise<void> {
   if (input.header) await prepareFold(db, input.header)
   const statements: string[] = []
-  if (input.rehash) statements.push(`UPDATE state.snapshot SET hash = w.hash FROM wanted w WHERE snapshot.address = w.address AND snapshot.hash = w.old_hash;`)
+  if (input.rehash)
+    statements.push(
+      `UPDATE state.snapshot SET hash = w.hash FROM wanted w WHERE snapshot.address = w.address AND snapshot.hash = w.old_hash;`,
+    )
   const status = input.any ? 'own_status' : 'classified'
   if (input.compares && !input.first) {
     const unsettled = input.header ? ` AND address NOT IN (SELECT address FROM folded WHERE NOT uncertain)` : ''
@@ -197,7 +220,9 @@ export async function commit(db: Db, input: CommitInput): Promise<void> {
     )
     if (input.placement.edited.size > 0) statements.push(`UPDATE state.snapshot SET hash = NULL WHERE ${doubtfulRows(input)};`)
     statements.push(`DELETE FROM state.snapshot WHERE address IN (SELECT address FROM gone WHERE forgotten);`)
-    statements.push(`UPDATE state.snapshot SET gone = TRUE WHERE address IN (SELECT address FROM gone WHERE NOT forgotten${input.marksGone ? '' : ' AND NOT owned'});`)
+    statements.push(
+      `UPDATE state.snapshot SET gone = TRUE WHERE address IN (SELECT address FROM gone WHERE NOT forgotten${input.marksGone ? '' : ' AND NOT owned'});`,
+    )
   }
   if (input.header) statements.push(FOLD)
   statements.push(
@@ -221,7 +246,10 @@ export async function checkpoint(db: Db): Promise<void> {
 }
 
 function doubtfulRows(input: CommitInput): string {
-  const addresses = input.any ? 'SELECT unnest(address) FROM doubtful' : input.byKey ? 'SELECT key FROM doubtful' : 'SELECT address FROM doubtful'
+  const addresses = input.any
+    ? 'SELECT unnest(address) FROM doubtful'
+    : input.byKey
+      ? 'SELECT key FROM doubtful'
+      : 'SELECT address FROM doubtful'
   return `address IN (SELECT a FROM (${addresses}) t(a) WHERE a IS NOT NULL) OR key IN (SELECT key FROM doubtful WHERE key IS NOT NULL)`
 }
-

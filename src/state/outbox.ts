@@ -17,7 +17,12 @@ export async function openOutbox(db: Db, header: Header, now: () => number): Pro
   let seq = (await writer.one<{ seq: number }>('SELECT coalesce(max(seq), 0) AS seq FROM state.journal')).seq
   let buffer: string[] = []
 
-  const entry = (first: number, last: number, result: string, detail: { remoteId?: string | undefined; code?: string | undefined; message?: string | undefined; field?: string | undefined } = {}): string =>
+  const entry = (
+    first: number,
+    last: number,
+    result: string,
+    detail: { remoteId?: string | undefined; code?: string | undefined; message?: string | undefined; field?: string | undefined } = {},
+  ): string =>
     `(${++seq}, ${first}, ${last}, ${lit(result)}, ${lit(detail.remoteId ?? null)}, ${lit(detail.code ?? null)}, ${lit(detail.message ?? null)}, ${lit(detail.field ?? null)}, ${litTime(now())})`
 
   /** Everything in `buffer` and `further` in one durable transaction. */
@@ -40,7 +45,12 @@ export async function openOutbox(db: Db, header: Header, now: () => number): Pro
   }
 
   const select = selectSql(header)
-  const ends = new Map((await reader.rows<{ wave: number; last: number }>('SELECT wave, max(n) AS last FROM state.outbox GROUP BY wave')).map((w) => [w.wave, w.last]))
+  const ends = new Map(
+    (await reader.rows<{ wave: number; last: number }>('SELECT wave, max(n) AS last FROM state.outbox GROUP BY wave')).map((w) => [
+      w.wave,
+      w.last,
+    ]),
+  )
   const bounded = await reader.rows<{ wave: number }>(`SELECT DISTINCT wave FROM state.outbox WHERE after IS NOT NULL OR kind = 'remove'`)
   const conditional = new Set(bounded.map(({ wave }) => wave))
   return {
@@ -56,7 +66,9 @@ export async function openOutbox(db: Db, header: Header, now: () => number): Pro
       // Numbers of a wave are contiguous; what must not go leaves gaps.
       const condition = conditional.has(wave) ? `AND ${ELIGIBLE}` : ''
       for (let from = after; from < last; from += limit) {
-        const rows = await reader.rows<RawRow>(`${select} WHERE o.n > ${from} AND o.n <= ${Math.min(last, from + limit)} AND o.wave = ${wave} ${condition} ORDER BY o.n`)
+        const rows = await reader.rows<RawRow>(
+          `${select} WHERE o.n > ${from} AND o.n <= ${Math.min(last, from + limit)} AND o.wave = ${wave} ${condition} ORDER BY o.n`,
+        )
         if (rows.length) return rows.map(toRow)
       }
       return []
@@ -117,7 +129,8 @@ function selectSql(header: Header): string {
   const plain = header.fields.map((_, i) => i + 1).filter((position) => !special.has(position))
   const sent = (position: number, cell: string): string => {
     const nulls = written.has(position) ? '' : ` AND (o.kind <> 'add' OR ${cell} <> 'jnull')`
-    const changed = header.send === 'changed' ? ` AND (o.differs IS NULL OR list_contains(o.differs, ${lit(header.fields[position - 1] ?? '')}))` : ''
+    const changed =
+      header.send === 'changed' ? ` AND (o.differs IS NULL OR list_contains(o.differs, ${lit(header.fields[position - 1] ?? '')}))` : ''
     return `${cell} IS NOT NULL${nulls}${changed}`
   }
   const fields = object(`(${list(plain, 'o.payload', sent)}${metaSql(header)})`)
@@ -128,7 +141,8 @@ function selectSql(header: Header): string {
   const previous = header.any
     ? 'NULL'
     : `CASE WHEN o.known IS NOT NULL AND o.payload IS NOT NULL AND (${moved}) THEN ${object(`(${list(header.match, 'o.known', (_, cell) => `${cell} IS NOT NULL AND ${cell} <> 'jnull'`)})`)} END`
-  const bag = (positions: readonly number[]): string => (positions.length ? `CASE WHEN o.kind <> 'remove' THEN ${object(`(${list(positions, 'o.payload', sent)})`)} END` : 'NULL')
+  const bag = (positions: readonly number[]): string =>
+    positions.length ? `CASE WHEN o.kind <> 'remove' THEN ${object(`(${list(positions, 'o.payload', sent)})`)} END` : 'NULL'
   return `
 SELECT o.n, o.op, ${guarded('o.key')} AS key, ${header.any ? '[o.address] || coalesce(o.more, [])' : 'NULL'} AS shared, ${match} AS match, ${previous} AS "previousMatch",
   CASE WHEN o.kind = 'remove' THEN ${removalSql(header, plain, object)} ELSE ${fields} END AS fields,
@@ -150,7 +164,10 @@ function metaSql(header: Header): string {
 function removalSql(header: Header, plain: readonly number[], object: (inner: string) => string): string {
   if (header.removal === 'set') return lit(header.removeSet ?? '{}')
   if (header.removal !== 'clear') return `'{}'`
-  const parts = plain.map((position) => `CASE WHEN o.known[${position}] IS NOT NULL THEN ${lit(`,${JSON.stringify(header.fields[position - 1] ?? '')}:null`)} ELSE '' END`)
+  const parts = plain.map(
+    (position) =>
+      `CASE WHEN o.known[${position}] IS NOT NULL THEN ${lit(`,${JSON.stringify(header.fields[position - 1] ?? '')}:null`)} ELSE '' END`,
+  )
   return object(`(${parts.join(' || ') || `''`})`)
 }
 

@@ -53,20 +53,31 @@ export async function computePayloads(
   if (conditions.length) await computeRows(db, `(SELECT * FROM ${from} WHERE (${fits}) IS NOT TRUE)`, fields, width, raw)
 }
 
-async function computeRows(db: Db, from: string, fields: readonly PlacedField[], width: number, raw: (name: string) => string): Promise<void> {
+async function computeRows(
+  db: Db,
+  from: string,
+  fields: readonly PlacedField[],
+  width: number,
+  raw: (name: string) => string,
+): Promise<void> {
   const inputs = [...new Set(fields.flatMap(({ field }) => field.inputs))]
   const plans = fields.map((placed) => ({ placed, at: placed.field.inputs.map((name) => inputs.indexOf(name) + 1) }))
-  await db.run(`CREATE OR REPLACE TABLE cells (key VARCHAR, ${Array.from({ length: width }, (_, i) => `p${i + 1} VARCHAR, `).join('')}code VARCHAR, field VARCHAR)`)
+  await db.run(
+    `CREATE OR REPLACE TABLE cells (key VARCHAR, ${Array.from({ length: width }, (_, i) => `p${i + 1} VARCHAR, `).join('')}code VARCHAR, field VARCHAR)`,
+  )
   const appender = await db.append('cells', width + 3)
   try {
-    await db.columns(`SELECT ${[guarded('key'), ...inputs.map((name) => guarded(raw(name)))].join(', ')} FROM ${from}`, (columns, count) => {
-      const out: (string | null)[][] = Array.from({ length: width + 3 }, () => Array<string | null>(count).fill(null))
-      for (let row = 0; row < count; row++) {
-        ;(out[0] as (string | null)[])[row] = unguard(columns[0]?.[row])
-        computeRow(plans, columns, row, out, width)
-      }
-      for (let start = 0; start < count; start += CHUNK_ROWS) appender.chunk(out.map((column) => column.slice(start, start + CHUNK_ROWS)))
-    })
+    await db.columns(
+      `SELECT ${[guarded('key'), ...inputs.map((name) => guarded(raw(name)))].join(', ')} FROM ${from}`,
+      (columns, count) => {
+        const out: (string | null)[][] = Array.from({ length: width + 3 }, () => Array<string | null>(count).fill(null))
+        for (let row = 0; row < count; row++) {
+          ;(out[0] as (string | null)[])[row] = unguard(columns[0]?.[row])
+          computeRow(plans, columns, row, out, width)
+        }
+        for (let start = 0; start < count; start += CHUNK_ROWS) appender.chunk(out.map((column) => column.slice(start, start + CHUNK_ROWS)))
+      },
+    )
   } finally {
     appender.close()
   }
@@ -83,7 +94,10 @@ function computeRow(
 ): void {
   for (const { placed, at } of plans) {
     try {
-      const cell = evaluate(placed, at.map((index) => unguard(columns[index]?.[row])))
+      const cell = evaluate(
+        placed,
+        at.map((index) => unguard(columns[index]?.[row])),
+      )
       ;(out[placed.position] as (string | null)[])[row] = cell
     } catch (error) {
       if (!(error instanceof InvalidRow)) throw error
@@ -149,12 +163,16 @@ async function evaluateDistinct(db: Db, placed: PlacedField, raw: (name: string)
 }
 
 /** SQL: the JSON text of a cell. */
-export const cellJsonSql = (cell: string): string => `CASE WHEN ${cell}[1] = 's' THEN to_json(substr(${cell}, 2))::VARCHAR ELSE substr(${cell}, 2) END`
+export const cellJsonSql = (cell: string): string =>
+  `CASE WHEN ${cell}[1] = 's' THEN to_json(substr(${cell}, 2))::VARCHAR ELSE substr(${cell}, 2) END`
 
 /** SQL: the names of the positions at which `list` has something else than `base`. */
 export function differsSql(fields: readonly PlacedField[], list: string, base: string): string {
   const parts = fields
     .filter(({ field }) => field.write !== 'on_create')
-    .map(({ field, position }) => `CASE WHEN ${list}[${position}] IS NOT NULL AND ${list}[${position}] IS DISTINCT FROM ${base}[${position}] THEN ${lit(field.name)} END`)
+    .map(
+      ({ field, position }) =>
+        `CASE WHEN ${list}[${position}] IS NOT NULL AND ${list}[${position}] IS DISTINCT FROM ${base}[${position}] THEN ${lit(field.name)} END`,
+    )
   return parts.length ? `list_filter([${parts.join(', ')}], lambda x: x IS NOT NULL)` : '[]::VARCHAR[]'
 }

@@ -84,7 +84,12 @@ FROM ${source}`)
 }
 
 /** Moves what can't be sent from `stage` to `doubtful` and builds `wanted`. */
-async function sortOut(db: Db, addressing: Addressing, rehash: boolean, rows: number): Promise<Pick<Staged, 'rows' | 'nullKeys' | 'wanted'>> {
+async function sortOut(
+  db: Db,
+  addressing: Addressing,
+  rehash: boolean,
+  rows: number,
+): Promise<Pick<Staged, 'rows' | 'nullKeys' | 'wanted'>> {
   const old = rehash ? ', old_hash' : ''
   const addressType = addressing.any ? 'VARCHAR[]' : 'VARCHAR'
   await db.run(`CREATE OR REPLACE TABLE stage AS SELECT ${addressing.byKey ? '' : 'key, '}address, hash${old} FROM rows`)
@@ -95,19 +100,25 @@ async function sortOut(db: Db, addressing: Addressing, rehash: boolean, rows: nu
   if (staged.n !== rows) throw new Error(`the extract has ${rows} rows, ${staged.n} were staged`)
   const key = addressing.byKey ? 'address' : 'key'
   if (staged.nulls > 0) {
-    await db.run(`INSERT INTO doubtful SELECT NULL, address, 'null_key', NULL FROM stage WHERE ${key} IS NULL; DELETE FROM stage WHERE ${key} IS NULL`)
+    await db.run(
+      `INSERT INTO doubtful SELECT NULL, address, 'null_key', NULL FROM stage WHERE ${key} IS NULL; DELETE FROM stage WHERE ${key} IS NULL`,
+    )
   }
   await duplicateKeys(db, key, old)
   if (!addressing.byKey) {
     const nothing = addressing.any ? 'len(address) = 0' : 'address IS NULL'
-    await db.run(`INSERT INTO doubtful SELECT key, NULL, 'null_match', NULL FROM stage WHERE ${nothing}; DELETE FROM stage WHERE ${nothing}`)
+    await db.run(
+      `INSERT INTO doubtful SELECT key, NULL, 'null_match', NULL FROM stage WHERE ${nothing}; DELETE FROM stage WHERE ${nothing}`,
+    )
   }
   await db.run(`DROP VIEW IF EXISTS wanted; DROP TABLE IF EXISTS members`)
   if (addressing.membership || addressing.any) {
     // The lowest key stands for a member of several rows.
     const pick = rehash ? ', arg_min(old_hash, key) AS old_hash' : ''
     const source = addressing.any ? `(SELECT unnest(address) AS address, key, hash${old} FROM stage)` : 'stage'
-    await db.run(`CREATE TABLE members AS SELECT address, min(key) AS key, arg_min(hash, key) AS hash${pick} FROM ${source} GROUP BY address`)
+    await db.run(
+      `CREATE TABLE members AS SELECT address, min(key) AS key, arg_min(hash, key) AS hash${pick} FROM ${source} GROUP BY address`,
+    )
     await db.run(`CREATE VIEW wanted AS SELECT * FROM members`)
   } else {
     await db.run(`CREATE VIEW wanted AS SELECT address, ${key} AS key, hash${old} FROM stage`)
@@ -118,7 +129,9 @@ async function sortOut(db: Db, addressing: Addressing, rehash: boolean, rows: nu
 
 /** Rows that are equal in all mapped columns are one row; others that share a key are invalid, all of them. */
 async function duplicateKeys(db: Db, key: string, old: string): Promise<void> {
-  await db.run(`CREATE OR REPLACE TABLE doubled AS SELECT ${key} AS key, count(DISTINCT hash) = 1 AS same FROM stage GROUP BY ${key} HAVING count(*) > 1`)
+  await db.run(
+    `CREATE OR REPLACE TABLE doubled AS SELECT ${key} AS key, count(DISTINCT hash) = 1 AS same FROM stage GROUP BY ${key} HAVING count(*) > 1`,
+  )
   const { found } = await db.one<{ found: number }>(`SELECT count(*) AS found FROM doubled`)
   if (found === 0) return
   const byKey = key === 'address'
@@ -168,7 +181,14 @@ async function computeMatches(db: Db, source: string, addressing: Addressing, ra
       const out: (string | null)[][] = Array.from({ length: fields.length + 1 }, () => [])
       for (let row = 0; row < count; row++) {
         out[0]?.push(columns[0]?.[row] as string)
-        fields.forEach((field, i) => out[i + 1]?.push(matchText(field, (at[i] ?? []).map((p) => unguard(columns[p]?.[row])))))
+        fields.forEach((field, i) =>
+          out[i + 1]?.push(
+            matchText(
+              field,
+              (at[i] ?? []).map((p) => unguard(columns[p]?.[row])),
+            ),
+          ),
+        )
       }
       for (let from = 0; from < count; from += CHUNK_ROWS) appender.chunk(out.map((column) => column.slice(from, from + CHUNK_ROWS)))
     })
@@ -201,4 +221,3 @@ export function matchCellSql(normaliser: Normaliser, cell: string): string {
   if (normaliser === 'exact') return cell
   return `CASE WHEN (${cell}) IS NULL OR (${cell}) = 'jnull' THEN (${cell}) ELSE coalesce('s' || ${normaliseSql(normaliser, `substr(${cell}, 2)`)}, 'jnull') END`
 }
-
