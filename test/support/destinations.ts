@@ -9,7 +9,7 @@ import { normalise } from '../../src/normalise.ts'
 import type { Fields } from '../../src/json.ts'
 
 /** What happens to one change at the service. */
-export type Fate = 'ok' | 'rejected' | 'lost' | 'unanswered' | 'crash-before' | 'crash-after' | 'retry'
+export type Fate = 'ok' | 'accepted' | 'rejected' | 'lost' | 'unanswered' | 'crash-before' | 'crash-after' | 'retry'
 
 export interface SentChange {
   run: string
@@ -21,8 +21,10 @@ export interface SentChange {
   remoteId: string | null
   id: string
   changed: readonly string[] | null
+  onCreate: Fields
+  attempts: number
   applied: boolean
-  fate: Fate
+  fate: Fate | Outcome
 }
 
 interface Stored {
@@ -35,8 +37,10 @@ export interface Service {
   /** Address -> what is there. For renaming services by remote id underneath. */
   records(): Map<string, Record<string, unknown>>
   readonly sent: SentChange[]
-  /** Decides the fate of a change before it is applied. */
-  fate: (change: Change) => Fate
+  /** The account that the credentials belong to. */
+  account: { id: string; name: string }
+  /** Decides the fate of a change before it is applied; an outcome is answered as it stands and nothing is applied. May throw, for the whole request. */
+  fate: (change: Change) => Fate | Outcome
   /** Called where the process would be killed. */
   onCrash: () => void
   /** A record put there by somebody else. */
@@ -117,6 +121,7 @@ export function service(kind: Kind, over: Partial<ObjectSpec> = {}): Service {
   const self: Service = {
     kind,
     sent,
+    account: { id: 'account-1', name: 'Account 1' },
     fate: () => 'ok',
     onCrash: () => undefined,
     records() {
@@ -136,7 +141,7 @@ export function service(kind: Kind, over: Partial<ObjectSpec> = {}): Service {
       objects: { record: spec },
       limits: { rows: 2, concurrency: 2 },
       open: () => ({
-        check: () => Promise.resolve({ id: 'account-1', name: 'Account 1' }),
+        check: () => Promise.resolve(self.account),
         async *write(batch) {
           for (const change of batch.changes) {
             const fate = self.fate(change)
@@ -150,6 +155,8 @@ export function service(kind: Kind, over: Partial<ObjectSpec> = {}): Service {
               remoteId: change.remoteId,
               id: change.id,
               changed: change.changed,
+              onCreate: change.onCreate,
+              attempts: change.attempts,
               applied: false,
               fate,
             }
@@ -157,6 +164,10 @@ export function service(kind: Kind, over: Partial<ObjectSpec> = {}): Service {
             if (fate === 'crash-before') {
               self.onCrash()
               throw new Crash('killed')
+            }
+            if (typeof fate === 'object') {
+              yield fate
+              continue
             }
             if (fate === 'rejected') {
               yield { key: change.key, result: 'rejected', code: 'BAD', message: 'refused' }
@@ -174,7 +185,7 @@ export function service(kind: Kind, over: Partial<ObjectSpec> = {}): Service {
               throw new Crash('killed')
             }
             if (fate === 'unanswered') throw new UnknownOutcome('TIMEOUT', 'no answer', { afterMs: 0 })
-            yield outcome
+            yield fate === 'accepted' && outcome.result === 'ok' ? { ...outcome, result: 'accepted' } : outcome
           }
         },
       }),
