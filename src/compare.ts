@@ -171,11 +171,12 @@ function checkPosition({ sync, memory }: Session, position: string | null): void
 
 /** PostgreSQL log positions: two hexadecimal numbers. */
 function olderPosition(a: string, b: string): boolean {
-  const number = (text: string): bigint => {
-    const [high = '0', low = '0'] = text.split('/')
-    return (BigInt(`0x${high}`) << 32n) + BigInt(`0x${low}`)
-  }
   return /^[0-9A-F]+\/[0-9A-F]+$/i.test(a) && /^[0-9A-F]+\/[0-9A-F]+$/i.test(b) && number(a) < number(b)
+}
+
+function number(position: string): bigint {
+  const [high = '0', low = '0'] = position.split('/')
+  return (BigInt(`0x${high}`) << 32n) + BigInt(`0x${low}`)
 }
 
 export const storedHashColumns = (mapping: Mapping): string => JSON.stringify(hashColumns(mapping))

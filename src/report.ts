@@ -19,7 +19,7 @@ export interface Reporter {
   recovered(uncertain: number): void
   planned(plan: SyncPlan): void
   delivered(sent: Sent): void
-  failed(error: unknown): void
+  readonly failed: (error: unknown) => void
   /** Writes the record and gives it. */
   end(): Promise<RunRecord>
 }

@@ -154,8 +154,7 @@ function json(cell: string | null | undefined): unknown {
   const strip = (value: Value): unknown => {
     if (value instanceof RawJson) return value.text
     if (Array.isArray(value)) return value.map(strip)
-    if (value !== null && typeof value === 'object')
-      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, strip(v as Value)]))
+    if (value !== null && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, strip(v)]))
     return value
   }
   return strip(cellValue(cell))

@@ -22,7 +22,7 @@ export interface Db {
 
 export interface Appender {
   /** Columns of equal length, at most 2,048 rows. */
-  chunk(columns: readonly (readonly (string | null)[])[]): void
+  chunk(columns: (string | null)[][]): void
   close(): void
 }
 
@@ -37,7 +37,7 @@ export interface DbSettings {
   readonly spill: string
 }
 
-export async function openDb(settings: DbSettings): Promise<{ db: Db; close(): void }> {
+export async function openDb(settings: DbSettings): Promise<{ db: Db; close: () => void }> {
   const instance = await DuckDBInstance.create(':memory:', {
     memory_limit: `${Math.floor(settings.memory / 1_048_576)}MiB`,
     threads: String(settings.threads),
@@ -89,7 +89,7 @@ function wrap(instance: DuckDBInstance, connection: DuckDBConnection): Db {
       return {
         chunk(columns) {
           const chunk = DuckDBDataChunk.create(types, columns[0]?.length ?? 0)
-          chunk.setColumns(columns as string[][])
+          chunk.setColumns(columns)
           appender.appendDataChunk(chunk)
         },
         close() {

@@ -114,6 +114,9 @@ AND (o.kind <> 'remove' OR (
   NOT EXISTS (FROM state.outbox u WHERE u.kind <> 'remove' AND u.address = o.address)
   AND (o.remote_id IS NULL OR o.remote_id NOT IN (SELECT remote_id FROM state.journal WHERE remote_id IS NOT NULL))))`
 
+/** Members that each begin with a comma, as an object. */
+const object = (inner: string): string => `'{' || substr(${inner}, 2) || '}'`
+
 function selectSql(header: Header): string {
   const list = (positions: readonly number[], from: string, keep: (position: number, cell: string) => string): string => {
     const parts = positions.map((position) => {
@@ -123,7 +126,6 @@ function selectSql(header: Header): string {
     })
     return parts.join(' || ') || `''`
   }
-  const object = (inner: string): string => `'{' || substr(${inner}, 2) || '}'`
   const written = new Set(header.nullsWritten)
   const special = new Set([...header.match, ...header.onCreate, ...header.ifEmpty])
   const plain = header.fields.map((_, i) => i + 1).filter((position) => !special.has(position))
@@ -145,7 +147,7 @@ function selectSql(header: Header): string {
     positions.length ? `CASE WHEN o.kind <> 'remove' THEN ${object(`(${list(positions, 'o.payload', sent)})`)} END` : 'NULL'
   return `
 SELECT o.n, o.op, ${guarded('o.key')} AS key, ${header.any ? '[o.address] || coalesce(o.more, [])' : 'NULL'} AS shared, ${match} AS match, ${previous} AS "previousMatch",
-  CASE WHEN o.kind = 'remove' THEN ${removalSql(header, plain, object)} ELSE ${fields} END AS fields,
+  CASE WHEN o.kind = 'remove' THEN ${removalSql(header, plain)} ELSE ${fields} END AS fields,
   ${bag(header.onCreate)} AS "onCreate", ${bag(header.ifEmpty)} AS "ifEmpty", o.differs AS changed, o.remote_id AS "remoteId", o.id, o.attempts
 FROM state.outbox o`
 }
@@ -161,7 +163,7 @@ function metaSql(header: Header): string {
 }
 
 /** Fields of a removal: none for a delete, nulls for `clear`, the constants for `set`. */
-function removalSql(header: Header, plain: readonly number[], object: (inner: string) => string): string {
+function removalSql(header: Header, plain: readonly number[]): string {
   if (header.removal === 'set') return lit(header.removeSet ?? '{}')
   if (header.removal !== 'clear') return `'{}'`
   const parts = plain.map(

@@ -70,13 +70,15 @@ export function queryError(error: unknown, query: ModelQuery, server: Server, be
   const state = sqlState(error)
   const place = placed(error, query, before)
   const detail = (hint: string): ErrorDetail => ({ ...place, hint, cause: error })
+  // The server went down (57P01 to 57P05) or the connection broke (08…).
+  if (state === undefined || /^(57P|08)/.test(state)) {
+    return new CdpError('CDP2012', `the connection to PostgreSQL at ${server.address} was lost: ${message || code}`, {
+      where: query.where,
+      hint: 'No row was taken over. Run again.',
+      cause: error,
+    })
+  }
   switch (state) {
-    case undefined:
-      return new CdpError('CDP2012', `the connection to PostgreSQL at ${server.address} was lost: ${message || code}`, {
-        where: query.where,
-        hint: 'No row was taken over. Run again.',
-        cause: error,
-      })
     case '42501':
       return new AuthError('CDP2006', `user ${server.user} may not read what the model reads: ${message}`, {
         ...detail(`Grant it, for example: GRANT SELECT ON <table> TO ${server.user}, and USAGE on its schema.`),
@@ -112,13 +114,13 @@ export function queryError(error: unknown, query: ModelQuery, server: Server, be
       return new CdpError(
         'CDP2011',
         'the model returns text that is not UTF-8',
-        detail('Convert the column in the model, or the database to UTF-8.'),
+        detail("The database checks no encoding (SQL_ASCII). Convert the column in the model: convert_from(name::bytea, 'LATIN1')."),
       )
     default:
       break
   }
   // Data exceptions quote the value that failed.
-  const shown = state?.startsWith('22') ? message.replaceAll(/"[^"]*"|'[^']*'/g, '"(hidden)"') : message
+  const shown = state.startsWith('22') ? message.replaceAll(/"[^"]*"|'[^']*'/g, '"(hidden)"') : message
   return new CdpError('CDP2100', shown, detail('Correct the SQL of the model.'))
 }
 

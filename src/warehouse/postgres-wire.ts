@@ -1,5 +1,4 @@
 /** Two things the driver has no call for: describing a statement without running it, and a COPY straight into a file. */
-import { isUtf8 } from 'node:buffer'
 import { createWriteStream } from 'node:fs'
 import { finished } from 'node:stream/promises'
 import type { Client, Connection, FieldDef, Submittable } from 'pg'
@@ -55,17 +54,12 @@ const BOM = Buffer.from([0xef, 0xbb, 0xbf])
  * (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY), so rows are counted and measured without a
  * look at quotes. Resolves when the server has said that it is done and counted the same rows, and the file is written.
  */
-export async function copyToFile(
-  client: Client,
-  sql: string,
-  path: string,
-  io: { readonly checkUtf8: boolean; progress(bytes: number): void },
-): Promise<Spooled> {
+export async function copyToFile(client: Client, sql: string, path: string, progress: (bytes: number) => void): Promise<Spooled> {
   const file = createWriteStream(path, { flags: 'wx', mode: 0o600, highWaterMark: 2 * BLOCK })
   const written = finished(file)
   written.catch(() => {})
   try {
-    const spooled = await receive(client, sql, file, io)
+    const spooled = await receive(client, sql, file, progress)
     file.end()
     await written
     return spooled
@@ -75,12 +69,7 @@ export async function copyToFile(
   }
 }
 
-function receive(
-  client: Client,
-  sql: string,
-  file: NodeJS.WritableStream,
-  io: { readonly checkUtf8: boolean; progress(bytes: number): void },
-): Promise<Spooled> {
+function receive(client: Client, sql: string, file: NodeJS.WritableStream, progress: (bytes: number) => void): Promise<Spooled> {
   return new Promise((resolve, reject) => {
     const { stream } = connectionOf(client)
     let block = Buffer.allocUnsafe(BLOCK)
@@ -94,7 +83,7 @@ function receive(
     const write = (data: Buffer): void => {
       bytes += data.length
       if (!file.write(data)) stream.pause()
-      io.progress(bytes)
+      progress(bytes)
     }
     const flush = (): void => {
       if (used > 0) write(block.subarray(0, used))
@@ -112,9 +101,6 @@ function receive(
         rows++
         if (chunk.length > maxLineBytes) maxLineBytes = chunk.length
         if (!multiline) multiline = chunk.indexOf(NEWLINE) !== chunk.length - 1
-        if (io.checkUtf8 && !isUtf8(chunk)) {
-          reject(new CdpError('CDP2011', `row ${rows} of the model holds text that is not UTF-8`, { hint: NOT_UTF8 }))
-        }
         if (used + chunk.length > BLOCK) flush()
         // The driver reuses the memory of a chunk, so it is copied either way.
         if (chunk.length > BLOCK) write(Buffer.from(chunk))
@@ -138,9 +124,6 @@ function receive(
     client.query(copy)
   })
 }
-
-const NOT_UTF8 =
-  "The database has the encoding SQL_ASCII, which checks nothing. Convert the column in the model: convert_from(column::bytea, 'LATIN1')."
 
 /** The driver's connection, which its types leave out: to pause a server that is faster than the disk, or to drop it. */
 export function connectionOf(client: Client): Connection {

@@ -55,7 +55,7 @@ async function extract(
 ): Promise<Extract> {
   await rm(path, { force: true })
   return connected(config, io.signal, async (client, server, onAbort) => {
-    const { pid, encoding } = await begin(client, settings)
+    const pid = await begin(client, settings)
     onAbort(() => cancel(config, pid))
     const position = await readPosition(client)
     const { columns, body } = await inspect(client, query, server)
@@ -67,7 +67,7 @@ async function extract(
     const before = `${runComment(query)}COPY (\n`
     const sql = `${before}${copied.sql}\n) TO STDOUT (FORMAT csv, ENCODING 'UTF8')`
     try {
-      const spooled = await copyToFile(client, sql, path, { checkUtf8: encoding === 'SQL_ASCII', progress: (bytes) => io.progress(bytes) })
+      const spooled = await copyToFile(client, sql, path, (bytes) => io.progress(bytes))
       await client.query('COMMIT')
       return { format: 'csv', path, columns: wanted, position, ...spooled }
     } catch (error) {
@@ -119,8 +119,8 @@ async function cancel(config: ClientConfig, pid: number): Promise<void> {
   await client.end()
 }
 
-/** Begins the transaction. Whatever decides how values are written is pinned; search_path is the user's. */
-async function begin(client: Client, settings: PostgresSettings): Promise<{ pid: number; encoding: string }> {
+/** Begins the transaction; the backend's number. Whatever decides how values are written is pinned; search_path is the user's. */
+async function begin(client: Client, settings: PostgresSettings): Promise<number> {
   const results: unknown = await client.query(`
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL timezone = 'UTC';
@@ -131,10 +131,10 @@ SET LOCAL extra_float_digits = 3;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL lock_timeout = ${LOCK_TIMEOUT};
 SET LOCAL statement_timeout = ${Math.round(settings.statement_timeout ?? 0)};
-SELECT pg_backend_pid() AS pid, current_setting('server_encoding') AS encoding`)
-  const last = (results as { rows: { pid: number; encoding: string }[] }[]).at(-1)?.rows[0]
+SELECT pg_backend_pid() AS pid`)
+  const last = (results as { rows: { pid: number }[] }[]).at(-1)?.rows[0]
   if (last === undefined) throw new Error('BEGIN returned no row')
-  return last
+  return last.pid
 }
 
 /** How far the server's log was when this transaction's snapshot was taken; null where the role may not know. */

@@ -5,7 +5,7 @@
  *
  * PBT_RUNS, PBT_SEED and PBT_PATH choose and replay histories.
  */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { cellValue } from '../../src/values.ts'
 import type { FieldSpec } from '../../src/config/types.ts'
 import type { Mode } from '../../src/types.ts'
@@ -42,7 +42,20 @@ const person = fc.record({
   plan: fc.constantFrom(...PLANS),
 })
 const key = fc.constantFrom(...KEYS)
-const fate = fc.constantFrom<Fate>('ok', 'ok', 'ok', 'ok', 'ok', 'ok', 'rejected', 'lost', 'unanswered', 'crash-before', 'crash-after', 'retry')
+const fate = fc.constantFrom<Fate>(
+  'ok',
+  'ok',
+  'ok',
+  'ok',
+  'ok',
+  'ok',
+  'rejected',
+  'lost',
+  'unanswered',
+  'crash-before',
+  'crash-after',
+  'retry',
+)
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ edit: fc.constant('set' as const), key, person }) },
@@ -51,14 +64,24 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ edit: fc.constant('swap' as const), a: key, b: key }) },
   { weight: 2, arbitrary: fc.record({ edit: fc.constant('takeover' as const), from: key, to: key }) },
   { weight: 1, arbitrary: fc.record({ edit: fc.constant('twice' as const), key }) },
-  { weight: 1, arbitrary: fc.record({ edit: fc.constant('mapping' as const), tier: fc.constantFrom(null, 'gold', 'silver'), map: fc.boolean() }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ edit: fc.constant('mapping' as const), tier: fc.constantFrom(null, 'gold', 'silver'), map: fc.boolean() }),
+  },
   { weight: 1, arbitrary: fc.record({ edit: fc.constant('mode' as const), mode: fc.constantFrom<Mode>('mirror', 'upsert', 'mirror') }) },
   {
     weight: 8,
     arbitrary: fc.record({
       edit: fc.constant('run' as const),
       fates: fc.array(fate, { maxLength: 8 }),
-      options: fc.constantFrom('plain' as const, 'plain' as const, 'plain' as const, 'plain' as const, 'full-refresh' as const, 'limit' as const),
+      options: fc.constantFrom(
+        'plain' as const,
+        'plain' as const,
+        'plain' as const,
+        'plain' as const,
+        'full-refresh' as const,
+        'limit' as const,
+      ),
     }),
   },
 )
@@ -98,7 +121,8 @@ class Wanted {
   /** Addresses whose content is decided, with that content. */
   decided(): Map<string, Record<string, unknown>> {
     const claims = new Map<string, string[]>()
-    for (const [id, it] of this.people) for (const address of this.addresses(id, it)) claims.set(address, [...(claims.get(address) ?? []), id])
+    for (const [id, it] of this.people)
+      for (const address of this.addresses(id, it)) claims.set(address, [...(claims.get(address) ?? []), id])
     const found = new Map<string, Record<string, unknown>>()
     const shared = this.kind === 'membership' || this.kind === 'any'
     for (const [address, ids] of claims) {
@@ -122,7 +146,8 @@ const PLAN_MAP: Partial<FieldSpec> = { map: new Map([['pro', { kind: 'string', t
 function remap(w: World, wanted: Wanted): void {
   const membership = wanted.kind === 'membership' || wanted.kind === 'any'
   const fields = membership ? [] : [column('plan', 'plan', wanted.map ? PLAN_MAP : {})]
-  if (wanted.tier !== null && !membership) fields.push({ ...column('tier'), source: { kind: 'value', value: { kind: 'string', text: wanted.tier } } })
+  if (wanted.tier !== null && !membership)
+    fields.push({ ...column('tier'), source: { kind: 'value', value: { kind: 'string', text: wanted.tier } } })
   w.sync = { ...w.sync, fields }
 }
 
@@ -185,7 +210,7 @@ async function snapshot(w: World): Promise<Snapshot> {
 }
 
 const bag = (names: readonly string[], payload: readonly (string | null)[]): Record<string, unknown> =>
-  Object.fromEntries(names.flatMap((name, i) => (payload[i] == null ? [] : [[name, cellValue(payload[i] as string)]])))
+  Object.fromEntries(names.flatMap((name, i) => (payload[i] == null ? [] : [[name, cellValue(payload[i])]])))
 
 /** I2: what the snapshot calls delivered is there. I3: what is there is known. */
 function checkBelief(w: World, now: Snapshot, kind: Kind): void {
@@ -199,7 +224,8 @@ function checkBelief(w: World, now: Snapshot, kind: Kind): void {
       const found = record[name] ?? null
       if (name === 'email' && kind !== 'key' && kind !== 'any') continue
       if (kind === 'any' && !address.startsWith(name)) continue
-      if (JSON.stringify(found) !== JSON.stringify(value)) throw new Error(`I2: at ${address} ${name} should be ${JSON.stringify(value)}, there is ${JSON.stringify(found)}`)
+      if (JSON.stringify(found) !== JSON.stringify(value))
+        throw new Error(`I2: at ${address} ${name} should be ${JSON.stringify(value)}, there is ${JSON.stringify(found)}`)
     }
   }
   for (const address of there.keys()) {
@@ -212,13 +238,20 @@ function checkMinimal(w: World, before: Snapshot, from: number, refresh: boolean
   if (refresh || before.unfinished) return
   for (const change of w.service.sent.slice(from)) {
     if (change.op === 'delete') continue
-    const addresses = w.service.kind === 'key' ? [change.key] : w.service.kind === 'any' ? Object.entries(change.match).map(([name, value]) => `${name}:${String(value)}`) : [String(change.match['email'])]
+    const addresses =
+      w.service.kind === 'key'
+        ? [change.key]
+        : w.service.kind === 'any'
+          ? Object.entries(change.match).map(([name, value]) => `${name}:${value as string}`)
+          : [change.match['email'] as string]
     const rows = addresses.map((address) => before.rows.get(address))
     if (rows.some((row) => row === undefined || row.uncertain || row.payload === null)) continue
     const wants: Record<string, unknown> = { ...change.match, ...change.fields }
     const same = rows.every((row) => {
       const known = bag(before.names, row?.payload ?? [])
-      return Object.entries(wants).every(([name, value]) => (w.service.kind === 'any' && !(name in known)) || JSON.stringify(known[name]) === JSON.stringify(value))
+      return Object.entries(wants).every(
+        ([name, value]) => (w.service.kind === 'any' && !(name in known)) || JSON.stringify(known[name]) === JSON.stringify(value),
+      )
     })
     if (same && change.remoteId === null) throw new Error(`I4: ${change.key} was sent again unchanged: ${JSON.stringify(change)}`)
   }
@@ -240,7 +273,7 @@ export async function simulate(kind: Kind, steps: readonly Step[]): Promise<void
   let queue: Fate[] = []
   w.service.fate = () => queue.shift() ?? 'ok'
   const run = async (fates: readonly Fate[], options: 'plain' | 'full-refresh' | 'limit'): Promise<void> => {
-    const before = await hasState(w) ? await snapshot(w) : { rows: new Map<string, SnapshotRow>(), names: [], unfinished: false }
+    const before = (await hasState(w)) ? await snapshot(w) : { rows: new Map<string, SnapshotRow>(), names: [], unfinished: false }
     queue = [...fates]
     const from = w.service.sent.length
     await w.model(wanted.rows())
@@ -291,13 +324,15 @@ async function checkConverged(w: World, wanted: Wanted): Promise<void> {
   const [plan, again] = [await w.plan(), await w.plan()]
   if (JSON.stringify(plan) !== JSON.stringify(again)) throw new Error('I11: two plans of one state differ')
   const { add, change, remove } = plan.counts
-  if (add + change + remove > 0) throw new Error(`I1: after quiet runs the plan is not empty: ${JSON.stringify(plan.counts)} ${JSON.stringify(plan.samples)}`)
+  if (add + change + remove > 0)
+    throw new Error(`I1: after quiet runs the plan is not empty: ${JSON.stringify(plan.counts)} ${JSON.stringify(plan.samples)}`)
   const there = w.service.records()
   for (const [address, content] of wanted.decided()) {
     const record = there.get(address)
     if (!record) throw new Error(`I1: ${address} is wanted and not there`)
     for (const [name, value] of Object.entries(content)) {
-      if (JSON.stringify(record[name] ?? null) !== JSON.stringify(value)) throw new Error(`I1: at ${address} ${name} is ${JSON.stringify(record[name])}, wanted ${JSON.stringify(value)}`)
+      if (JSON.stringify(record[name] ?? null) !== JSON.stringify(value))
+        throw new Error(`I1: at ${address} ${name} is ${JSON.stringify(record[name])}, wanted ${JSON.stringify(value)}`)
     }
   }
   const mentioned = wanted.mentioned()

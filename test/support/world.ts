@@ -44,6 +44,11 @@ export const column = (name: string, source: string = name, more: Partial<FieldS
 
 const NO_GUARDS = { deletes: false, identities: false, invalid: false, mapping: false, empty: false } as const
 
+/** RFC 4180, with NULL apart from ''. */
+function cell(value: string | null | undefined): string {
+  return value === null || value === undefined ? '\\N' : `"${value.replaceAll('"', '""')}"`
+}
+
 export async function world(service: Service, over: Partial<Sync> = {}): Promise<World> {
   const root = await mkdtemp(join(tmpdir(), 'cdp-sync-world-'))
   const warehouse = { name: 'files', type: 'duckdb' as const, settings: {}, where: 'cdp-sync.yaml:2:3' }
@@ -109,8 +114,6 @@ export async function world(service: Service, over: Partial<Sync> = {}): Promise
     now: Date.parse('2026-01-01T00:00:00Z'),
     async model(rows) {
       const names = Object.keys(rows[0] ?? { id: '', email: '', phone: '', plan: '' })
-      const cell = (value: string | null | undefined): string =>
-        value === null || value === undefined ? '\\N' : `"${value.replaceAll('"', '""')}"`
       await writeFile(
         join(root, 'rows.csv'),
         [names.join(','), ...rows.map((row) => names.map((name) => cell(row[name])).join(','))].join('\n') + '\n',
