@@ -5,7 +5,7 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type DuckDBConnection, StatementType } from '@duckdb/node-api'
+import { type DuckDBConnection, type DuckDBExtractedStatements, StatementType } from '@duckdb/node-api'
 import type { DuckdbSettings, WarehouseEntry } from '../config/types.ts'
 import { DuckDBInstance } from '../duckdb.ts'
 import { CdpError } from '../errors.ts'
@@ -135,58 +135,72 @@ async function extract(
   }
 }
 
-/** Proves that the model is one SELECT and its condition one expression; nothing of them has run yet. */
+/**
+ * Proves that the model is one SELECT and its condition one expression; nothing of them has run yet. Texts are parsed
+ * before any is prepared, for preparing has effects (EXPORT DATABASE makes its folder): what parses as one statement both
+ * alone and in brackets behind FROM is a query.
+ */
 async function inspect(db: DuckDBConnection, query: ModelQuery): Promise<{ columns: Column[]; body: string }> {
-  const columns = await parse(db, query, query.sql, '')
-  checkColumns(query, columns)
+  // DuckDB has no message for a text without a statement.
+  if (/^(\s|;|--[^\n]*(\n|$)|\/\*.*?\*\/)*$/s.test(query.sql)) throw noQuery(query, 'it is empty')
+  const alone = await parse(db, query, query.sql, '')
   const body = statementBody(query.sql)
   const whole = wrap({ ...query, condition: null }, body)
+  await parse(db, query, whole.sql, whole.before).catch((error: unknown) => {
+    throw noQuery(query, messageOf(error), error)
+  })
   // DuckDB numbers columns of one name in a subquery, so names come from the model alone.
-  await parse(db, query, whole.sql, whole.before)
+  const columns = await prepare(alone, query, '')
+  checkColumns(query, columns)
   if (query.condition !== null) {
     for (const sql of [bareCondition(body, query.condition), wrap(query, body).sql]) {
-      await parse(db, query, sql, sql).catch((error: unknown) => {
-        throw new CdpError('CDP2104', `the condition \`${query.condition}\` is no condition: ${messageOf(error)}`, {
-          where: query.where,
-          hint: 'Write one expression over the columns of the model, as it would stand after WHERE.',
-          cause: error,
+      await parse(db, query, sql, sql)
+        .then((statements) => prepare(statements, query, sql))
+        .catch((error: unknown) => {
+          throw new CdpError('CDP2104', `the condition \`${query.condition}\` is no condition: ${messageOf(error)}`, {
+            where: query.where,
+            hint: 'Write one expression over the columns of the model, as it would stand after WHERE.',
+            cause: error,
+          })
         })
-      })
     }
   }
   return { columns, body }
 }
 
-/** The columns of one SELECT, prepared and not run. */
-async function parse(db: DuckDBConnection, query: ModelQuery, sql: string, before: string): Promise<Column[]> {
-  const noQuery = (what: string): CdpError =>
-    new CdpError('CDP2101', `the model is no query that returns rows: ${what}`, {
-      where: query.where,
-      hint: 'Write one SELECT (WITH, FROM and VALUES are fine); a model changes nothing.',
-    })
-  // DuckDB has no message for a text without a statement.
-  if (/^(\s|;|--[^\n]*(\n|$)|\/\*.*?\*\/)*$/s.test(sql)) throw noQuery('it is empty')
-  try {
-    const statements = await db.extractStatements(sql)
-    if (statements.count !== 1) {
-      throw new CdpError('CDP2102', 'the model is more than one statement', { where: query.where, hint: 'Leave one SELECT.' })
-    }
-    const statement = await statements.prepare(0)
-    try {
-      if (statement.statementType !== StatementType.SELECT)
-        throw noQuery(`it is a statement of type ${StatementType[statement.statementType]}`)
-      if (statement.parameterCount > 0) throw noQuery('it has parameters')
-      return Array.from({ length: statement.columnCount }, (_, i) => {
-        const type = statement.columnType(i)
-        // JSON is a VARCHAR under another name.
-        const native = type.alias ?? type.toString()
-        return { name: statement.columnName(i), native, type: logicalType(native) }
-      })
-    } finally {
-      statement.destroySync()
-    }
-  } catch (error) {
+function noQuery(query: ModelQuery, why: string, cause?: unknown): CdpError {
+  return new CdpError('CDP2101', `the model is no query that returns rows: ${why}`, {
+    where: query.where,
+    hint: 'Write one SELECT (WITH, FROM and VALUES are fine); a model changes nothing.',
+    cause,
+  })
+}
+
+/** One statement, parsed and no more. */
+async function parse(db: DuckDBConnection, query: ModelQuery, sql: string, before: string): Promise<DuckDBExtractedStatements> {
+  const statements = await db.extractStatements(sql).catch((error: unknown) => {
     throw queryError(error, query, before)
+  })
+  if (statements.count === 1) return statements
+  throw new CdpError('CDP2102', 'the model is more than one statement', { where: query.where, hint: 'Leave one SELECT.' })
+}
+
+/** The columns of a SELECT, which is not run. */
+async function prepare(statements: DuckDBExtractedStatements, query: ModelQuery, before: string): Promise<Column[]> {
+  const statement = await statements.prepare(0).catch((error: unknown) => {
+    throw queryError(error, query, before)
+  })
+  try {
+    if (statement.statementType !== StatementType.SELECT) throw noQuery(query, StatementType[statement.statementType])
+    if (statement.parameterCount > 0) throw noQuery(query, 'it has parameters')
+    return Array.from({ length: statement.columnCount }, (_, i) => {
+      const type = statement.columnType(i)
+      // JSON is a VARCHAR under another name.
+      const native = type.alias ?? type.toString()
+      return { name: statement.columnName(i), native, type: logicalType(native) }
+    })
+  } finally {
+    statement.destroySync()
   }
 }
 

@@ -109,7 +109,8 @@ async function watch(folder: string): Promise<ChildProcess> {
   return child
 }
 
-function freePort(): Promise<number> {
+/** A port that nobody listens on now. */
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()
     probe.once('error', reject)
