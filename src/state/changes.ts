@@ -3,18 +3,12 @@ import { cellValue } from '../values.ts'
 import { RawJson } from '../json.ts'
 import type { Value } from '../json.ts'
 import type { InvalidSample, PlanSample } from '../types.ts'
-import { lit, litList } from './db.ts'
+import { lit } from './db.ts'
 import type { Db } from './db.ts'
+import { findDepths } from './selection.ts'
 import { transaction } from './fold.ts'
 import { setMeta } from './header.ts'
 import type { Header } from './header.ts'
-
-export interface Selection {
-  /** Send only these keys; null: all. */
-  readonly keys: readonly string[] | null
-  /** Send at most so many changes; null: all. */
-  readonly limit: number | null
-}
 
 /** Changes of this run by kind, after the selection. */
 export interface OutboxCounts {
@@ -25,28 +19,16 @@ export interface OutboxCounts {
 /**
  * Writes the outbox, its header and what binds the state to its target (`binding`) in one transaction: a killed first run
  * must not be continued at another target. Order of delivery: renames by depth, then rows that were never
- * refused, then those that were, then removals. With a selection removals go only if no upsert was left out.
+ * refused, then those that were, then removals.
  */
-export async function createOutbox(
-  db: Db,
-  header: Header,
-  any: boolean,
-  selection: Selection,
-  binding: Readonly<Record<string, string>>,
-): Promise<OutboxCounts> {
-  const chosen = selection.keys === null ? 'TRUE' : `key IN (SELECT unnest(${litList(selection.keys)}))`
-  const limit = selection.limit === null ? '' : `WHERE n <= ${selection.limit}`
+export async function createOutbox(db: Db, header: Header, any: boolean, binding: Readonly<Record<string, string>>): Promise<OutboxCounts> {
   const { ordered } = await db.one<{ ordered: boolean }>(
     `SELECT count(*) > 0 AS ordered FROM classified WHERE status = 'send' AND (attempts > 0 OR forerunner IS NOT NULL)`,
   )
-  await db.run(`
-CREATE OR REPLACE TABLE depths AS
-WITH RECURSIVE chain(key, depth) AS (
-  SELECT key, 1 FROM classified WHERE forerunner IS NOT NULL AND forerunner NOT IN (SELECT key FROM classified WHERE forerunner IS NOT NULL)
-  UNION ALL SELECT c.key, chain.depth + 1 FROM classified c JOIN chain ON c.forerunner = chain.key
-) SELECT key, max(depth) AS depth FROM chain GROUP BY key`)
+  if (ordered) await findDepths(db)
   const order = ordered ? 'ORDER BY wave, attempts > 0, key' : ''
-  const id = header.mode === 'append' ? `sha256(${lit(`${header.sync}\0${header.target}\0`)} || key)` : `${lit(`${header.run}-`)} || n`
+  const id =
+    header.mode === 'append' ? `sha256(${lit(JSON.stringify([header.sync, header.target]))} || key)` : `${lit(`${header.run}-`)} || n`
   const sent = lit(new Date(header.sentAt).toISOString())
   await transaction(
     db,
@@ -64,27 +46,22 @@ SELECT n, wave, ${lit(header.op)}, CASE WHEN fresh THEN 'add' ELSE 'change' END,
 FROM (
   SELECT *, row_number() OVER (${order}) AS n FROM (
     SELECT c.*, ${ordered ? '1 + coalesce(d.depth, 0)' : '1'} AS wave FROM classified c ${ordered ? 'LEFT JOIN depths d ON d.key = c.key' : ''}
-    WHERE c.status = 'send' AND ${chosen.replace('key', 'c.key')}
+    WHERE c.status = 'send'
   )
-) ${limit};
+);
 ${ordered ? `UPDATE state.outbox o SET after = f.n FROM state.outbox f JOIN classified c ON c.forerunner = f.key WHERE o.key = c.key AND o.after IS NOT NULL;` : ''}
 ${Object.entries(binding)
   .map(([name, value]) => setMeta(name, value))
   .join('\n')}
 ${setMeta('header', JSON.stringify(header))}`,
   )
-  await db.run('DROP TABLE depths')
-  const { upserts, all, waves } = await db.one<{ upserts: number; all: number; waves: number }>(
-    `SELECT count(*) AS upserts, coalesce(max(wave), 0) AS waves, (SELECT count(*) FROM classified WHERE status = 'send') AS "all" FROM state.outbox`,
+  const { upserts, waves } = await db.one<{ upserts: number; waves: number }>(
+    `SELECT count(*) AS upserts, coalesce(max(wave), 0) AS waves FROM state.outbox`,
   )
-  const removals =
-    upserts < all
-      ? 0
-      : await addRemovals(db, header, upserts, waves + 1, chosen, selection.limit === null ? null : selection.limit - upserts)
-  return { upserts, removals }
+  return { upserts, removals: await addRemovals(db, header, upserts, waves + 1) }
 }
 
-async function addRemovals(db: Db, header: Header, offset: number, wave: number, chosen: string, limit: number | null): Promise<number> {
+async function addRemovals(db: Db, header: Header, offset: number, wave: number): Promise<number> {
   const op = header.removal === 'clear' || header.removal === 'set' ? 'update' : (header.removal ?? 'delete')
   const repeat = `(uncertain AND pending.op = ${lit(op)} AND pending.id IS NOT NULL)`
   await db.run(`
@@ -94,8 +71,7 @@ SELECT n, ${wave}, ${lit(op)}, 'remove', 'data', key, address, CASE WHEN address
   CASE WHEN ${repeat} THEN pending.id ELSE ${lit(`${header.run}-`)} || n END, CASE WHEN ${repeat} THEN pending.run ELSE ${lit(header.run)} END,
   CASE WHEN ${repeat} THEN pending.sent_at ELSE ${lit(new Date(header.sentAt).toISOString())} END,
   CASE WHEN forerunner IS NULL THEN NULL ELSE coalesce((SELECT min(o.n) FROM state.outbox o WHERE o.key = forerunner AND o.kind <> 'remove'), 0) END, attempts
-FROM (SELECT *, ${offset} + row_number() OVER (ORDER BY attempts > 0, confirmed_at, address) AS n FROM removals WHERE status = 'send' AND ${chosen})
-${limit === null ? '' : `WHERE n <= ${offset + Math.max(0, limit)}`}`)
+FROM (SELECT *, ${offset} + row_number() OVER (ORDER BY attempts > 0, confirmed_at, address) AS n FROM removals WHERE status = 'send')`)
   const { n } = await db.one<{ n: number }>(`SELECT count(*) AS n FROM state.outbox WHERE kind = 'remove'`)
   return n
 }
