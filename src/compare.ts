@@ -5,15 +5,16 @@ import { createHash } from 'node:crypto'
 import { CdpError } from './errors.ts'
 import { compileMapping } from './mapping.ts'
 import type { Mapping } from './mapping.ts'
-import { addressingOf, normaliserOf, opOf } from './open.ts'
+import { addressingOf, normaliserOf, opOf, unsafeOps } from './open.ts'
 import type { Session } from './open.ts'
 import { diff } from './state/diff.ts'
+import { viewUncertain } from './state/fold.ts'
 import type { DiffCounts } from './state/diff.ts'
 import { placeFields } from './state/local.ts'
 import type { Placement } from './state/local.ts'
 import { hashColumns, stage, wantedColumns } from './state/stage.ts'
 import type { Addressing, Staged } from './state/stage.ts'
-import type { Column, Op } from './types.ts'
+import type { Column } from './types.ts'
 import { openWarehouse } from './warehouse/open.ts'
 import type { Extract, ModelQuery } from './warehouse/warehouse.ts'
 
@@ -24,6 +25,8 @@ export interface Comparison {
   readonly placement: Placement
   readonly staged: Staged
   readonly counts: DiffCounts
+  /** Before `--key` and `--limit`: what guards look at. */
+  readonly whole: DiffCounts
   readonly context: string
   readonly position: string | null
   /** SQL name of a model column in the staged relation. */
@@ -69,7 +72,11 @@ export async function compare(session: Session, sampleOnly: number | null): Prom
   context.report({ type: 'phase', sync: sync.name, phase: 'diff' })
   const placement = await placeFields(state.db, mapping.match, mapping.fields, (name) => normaliserOf(sync, name))
   const attempt = contextOf(session, mapping)
-  const counts = await diff(state.db, {
+  if (context.options.fullRefresh) {
+    checkRefresh(session)
+    await viewUncertain(state.db)
+  }
+  const { whole, counts } = await diff(state.db, {
     mode: sync.mode,
     op: opOf(sync),
     removal: sync.onRemove,
@@ -83,15 +90,24 @@ export async function compare(session: Session, sampleOnly: number | null): Prom
     first: memory.first,
     now: session.startedAt,
     refreshAfter: sync.spec.refreshAfter ?? null,
-    unsafe: (['upsert', 'update', 'insert', 'append', 'delete', 'archive'] as const).filter(
-      (op: Op) => (sync.spec.replay[op] ?? 'none') === 'none',
-    ),
+    unsafe: unsafeOps(sync.spec),
     context: attempt,
     nullKeysBefore: memory.nullKeys,
     allowNullKeys: context.options.allow.has('null_keys'),
     sampleOnly,
+    selection: { keys: context.options.keys, limit: context.options.limit },
   })
-  return { mapping, addressing, placement, staged, counts, context: attempt, position: extract.position, raw }
+  return { mapping, addressing, placement, staged, counts, whole, context: attempt, position: extract.position, raw }
+}
+
+/** Sending everything again must do no harm. */
+function checkRefresh({ sync }: Session): void {
+  const op = opOf(sync)
+  if (sync.mode !== 'append' && !(op === 'insert' && unsafeOps(sync.spec).includes(op))) return
+  throw new CdpError('CDP4018', `${sync.name} can't be refreshed: in mode ${sync.mode} every row would arrive a second time.`, {
+    where: sync.locate(['mode']),
+    hint: `To send all rows as new ones, forget what was sent: \`cdp-sync reset ${sync.name}\`.`,
+  })
 }
 
 /** What a rejected row is tried again for: mapping, options, target, connector version. */

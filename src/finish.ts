@@ -13,6 +13,7 @@ import { checkpoint, commit } from './state/local.ts'
 import type { Db } from './state/db.ts'
 import { transaction } from './state/fold.ts'
 import { lit, litList, litTime } from './state/db.ts'
+import { readMeta } from './state/header.ts'
 import type { Op } from './types.ts'
 
 export async function commitRun(session: Session, comparison: Comparison, sent: Sent): Promise<void> {
@@ -91,7 +92,7 @@ export async function rejectedRows(db: Db, now: number): Promise<RejectedRow[]> 
     run: string
     noted_at: Date
   }>(`SELECT * EXCLUDE (payload, context, address, outcome) FROM state.verdicts WHERE outcome = 'rejected' ORDER BY noted_at, key`)
-  const unsafe = litList(['insert', 'append'])
+  const unsafe = litList(JSON.parse((await readMeta(db, 'unsafe')) ?? '["insert","append"]') as string[])
   const unknown = await db.rows<{ key: string; op: Op; run: string }>(
     `SELECT key, pending.op AS op, pending.run AS run FROM state.snapshot WHERE uncertain AND list_contains(${unsafe}, pending.op) ORDER BY key`,
   )

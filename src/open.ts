@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Account, Destination, Limits, Normaliser } from './connector.ts'
+import type { Account, Destination, Limits, Normaliser, ObjectSpec } from './connector.ts'
 import type { Project, Sync } from './config/types.ts'
 import type { RunContext } from './context.ts'
 import { step } from './crash.ts'
@@ -45,6 +45,10 @@ export interface Session {
 
 /** What a run does at its destination. */
 export const opOf = (sync: Sync): Op => (sync.mode === 'mirror' ? 'upsert' : sync.mode)
+
+/** Operations whose repeat may do harm: an unknown outcome of theirs is held. */
+export const unsafeOps = (spec: ObjectSpec): Op[] =>
+  (['upsert', 'update', 'insert', 'append', 'delete', 'archive'] as const).filter((op) => (spec.replay[op] ?? 'none') === 'none')
 
 /**
  * For a run: takes the lock, makes the state's folders. For a look (`plan`): no lock, nothing written but in a temporary folder.
@@ -167,6 +171,8 @@ export const identity = ({ sync, target, account }: Session): Record<string, str
   account: account.name,
   key: JSON.stringify(sync.model.key),
   mode: sync.mode,
+  // What is held until a person says so is listed from the state alone.
+  unsafe: JSON.stringify(unsafeOps(sync.spec)),
 })
 
 async function checkMemory(project: Project, sync: Sync, memory: Memory, target: string, account: Account): Promise<void> {

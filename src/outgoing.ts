@@ -36,13 +36,7 @@ export async function send(session: Session, comparison: Comparison, plan: SyncP
   const header = headerOf(session, comparison)
   // Positions are durable before any payload uses them.
   if (comparison.placement.reserve) await transaction(state.db, comparison.placement.reserve)
-  const counts = await createOutbox(
-    state.db,
-    header,
-    comparison.addressing.any,
-    { keys: context.options.keys, limit: context.options.limit },
-    identity(session),
-  )
+  const counts = await createOutbox(state.db, header, comparison.addressing.any, identity(session))
   step('outbox-written')
   context.report({ type: 'phase', sync: sync.name, phase: 'deliver' })
   return { header, outbox: counts, delivery: await deliverOutbox(session, header) }

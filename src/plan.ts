@@ -9,6 +9,8 @@ export interface PlanInput {
   readonly sync: Sync
   readonly account: { readonly id: string; readonly name: string }
   readonly diff: DiffCounts
+  /** Before `--key` and `--limit`: what guards look at. */
+  readonly whole: DiffCounts
   /** Rows the model returned. */
   readonly rows: number
   readonly first: boolean
@@ -27,7 +29,7 @@ export interface PlanInput {
 }
 
 export function makePlan(input: PlanInput): SyncPlan {
-  const { sync, diff } = input
+  const { sync, diff, whole } = input
   const counts = {
     add: diff.add,
     change: diff.change,
@@ -65,7 +67,15 @@ export function makePlan(input: PlanInput): SyncPlan {
     invalid_samples: [...input.invalid.samples],
     guards: checkGuards(
       sync.guards,
-      { counts, rows: input.rows, owned: diff.owned, removals: diff.newRemovals, identities: diff.identities, mapping: diff.because.mapping, removes },
+      {
+        counts: { ...counts, add: whole.add, change: whole.change },
+        rows: input.rows,
+        owned: whole.owned,
+        removals: whole.newRemovals,
+        identities: whole.identities,
+        mapping: whole.because.mapping,
+        removes,
+      },
       input.allowed,
     ),
     warnings: warnings(input),
@@ -77,7 +87,8 @@ function warnings({ sync, diff, first, counted, adopts, rows, nullKeys }: PlanIn
   const found: string[] = []
   const known = diff.change + diff.unchanged
   if (adopts) found.push(`first run with backfill: false: ${rows} rows are taken as delivered, nothing is sent`)
-  if (counted && diff.add > 0) found.push('first run: rows are counted, their values are computed when it runs; rows that can not be computed are found then')
+  if (counted && diff.add > 0)
+    found.push('first run: rows are counted, their values are computed when it runs; rows that can not be computed are found then')
   if (!first && diff.because.data >= 100 && diff.because.data === known) {
     found.push('every row changed: does the model use now() or random()?')
   }
@@ -86,7 +97,8 @@ function warnings({ sync, diff, first, counted, adopts, rows, nullKeys }: PlanIn
       `${diff.waiting} removals wait: ${nullKeys.now} rows have a null key, more than in the last run that removed anything (${nullKeys.before}), and can't be told from rows that left. Use --allow null_keys to let them pass`,
     )
   } else if (diff.waiting > 0) found.push(`${diff.waiting} removals wait until their row has arrived under its new address`)
-  if (diff.kept > 0) found.push(`${diff.kept} delivered rows have a null match now; their records are kept (on_null_match: remove removes them)`)
+  if (diff.kept > 0)
+    found.push(`${diff.kept} delivered rows have a null match now; their records are kept (on_null_match: remove removes them)`)
   if (diff.held > 0) found.push(`${diff.held} changes are held and not sent: see \`cdp-sync rejected ${sync.name}\``)
   return found
 }

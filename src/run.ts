@@ -74,7 +74,7 @@ function guard(plan: SyncPlan): void {
 
 async function planOf(session: Session, comparison: Comparison, sampled: number | null): Promise<SyncPlan> {
   const { sync, account, memory, limits, context, state } = session
-  const { counts, placement, staged } = comparison
+  const { counts, whole, placement, staged } = comparison
   const hidden = new Set(placement.fields.filter(({ field }) => !field.nullsWritten).map(({ field }) => field.name))
   const sensitive = new Set(placement.fields.filter(({ field }) => field.sensitive).map(({ field }) => field.name))
   const adopts = sync.backfill === false && memory.target === null
@@ -82,6 +82,7 @@ async function planOf(session: Session, comparison: Comparison, sampled: number 
     sync,
     account,
     diff: adopts ? { ...counts, add: 0, unchanged: counts.unchanged + counts.add } : counts,
+    whole: adopts ? { ...whole, add: 0 } : whole,
     rows: staged.rows,
     first: memory.first,
     since: memory.confirmedAt,

@@ -125,8 +125,10 @@ export const unguard = (text: unknown): string | null => (text === null || text 
 /** A SQL literal. */
 export function lit(value: Scalar): string {
   if (value === null) return 'NULL'
-  if (typeof value === 'string') return `'${value.replaceAll("'", "''")}'`
-  return String(value)
+  if (typeof value !== 'string') return String(value)
+  // A NUL would end the statement's text; vendors' messages may hold one.
+  const parts = value.split('\0').map((part) => `'${part.replaceAll("'", "''")}'`)
+  return parts.length === 1 ? String(parts[0]) : `(${parts.join(' || chr(0) || ')})`
 }
 
 /** A list literal of texts. */

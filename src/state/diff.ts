@@ -10,6 +10,8 @@ import { projected } from './fold.ts'
 import { computePayloads, differsSql, findEdited } from './payload.ts'
 import type { PlacedField } from './payload.ts'
 import { findMoves } from './moves.ts'
+import { leaveOut } from './selection.ts'
+import type { Selection } from './selection.ts'
 import type { Addressing, Staged } from './stage.ts'
 
 /** Refused so often with the same payload, a row is held. */
@@ -43,6 +45,7 @@ export interface DiffInput {
   readonly allowNullKeys: boolean
   /** Count only: on a first run, compute payloads for this many samples instead of all rows; null: all. */
   readonly sampleOnly: number | null
+  readonly selection: Selection
 }
 
 export interface DiffCounts {
@@ -57,20 +60,24 @@ export interface DiffCounts {
   readonly kept: number
   readonly renames: number
   readonly identities: number
-  /** Removals that no run was refused before. */
+  /** Addresses to be removed whose removal was not tried before. */
   readonly newRemovals: number
   readonly owned: number
   readonly because: { uncertain: number; data: number; mapping: number; refresh: number }
 }
 
-export async function diff(db: Db, input: DiffInput): Promise<DiffCounts> {
+/** Counts of the whole plan, which guards look at, and of what the selection leaves of it. */
+export async function diff(db: Db, input: DiffInput): Promise<{ whole: DiffCounts; counts: DiffCounts }> {
   await joinSnapshot(db, input)
   if (!input.addressing.byKey && !input.addressing.membership && !input.addressing.any) await duplicateAddresses(db, input.first)
   await collectCandidates(db, input)
   await compute(db, input)
   await classify(db, input)
   await collectRemovals(db, input)
-  return count(db, input)
+  const whole = await count(db, input)
+  if (input.selection.keys === null && input.selection.limit === null) return { whole, counts: whole }
+  await leaveOut(db, input.selection)
+  return { whole, counts: { ...(await count(db, input)), unchanged: whole.unchanged } }
 }
 
 const adding = (mode: Mode): boolean => mode === 'insert' || mode === 'append'
@@ -142,17 +149,24 @@ async function compute(db: Db, input: DiffInput): Promise<void> {
   if (adding(input.mode) && !input.first) {
     // What is known already is not computed again.
     await db.run(`DELETE FROM candidates WHERE stored AND NOT uncertain`)
-    if (!input.addressing.byKey) await db.run(`DELETE FROM candidates WHERE key IN (SELECT key FROM snap)`)
+    if (!input.addressing.byKey) await db.run(`DELETE FROM candidates WHERE NOT stored AND key IN (SELECT key FROM snap)`)
   }
   const sample = input.first && input.sampleOnly !== null
   const picked = sample
-    ? `(SELECT r.* FROM rows r SEMI JOIN (SELECT key FROM candidates ORDER BY hash(key), key LIMIT ${input.sampleOnly}) c ON c.key = r.key)`
+    ? `(SELECT r.* FROM rows r SEMI JOIN (SELECT key FROM ${sampled(input.selection)} ORDER BY hash(key), key LIMIT ${input.sampleOnly}) c ON c.key = r.key)`
     : `(SELECT r.* FROM rows r SEMI JOIN candidates c ON c.key = r.key)`
   await computePayloads(db, picked, input.fields, input.width, input.raw)
   // Rows that are equal in every mapped column are one row; they give one payload.
   const { repeated } = await db.one<{ repeated: number }>(`SELECT count(*) - count(DISTINCT key) AS repeated FROM computed`)
   if (repeated > 0)
     await db.run(`CREATE OR REPLACE TABLE computed AS SELECT * FROM computed QUALIFY row_number() OVER (PARTITION BY key) = 1`)
+}
+
+/** A first run's samples come from what the selection will leave. */
+function sampled({ keys, limit }: Selection): string {
+  if (keys === null && limit === null) return 'candidates'
+  const chosen = keys === null ? '' : `WHERE list_contains(${litList(keys)}, key)`
+  return `(SELECT key FROM candidates ${chosen} ORDER BY key${limit === null ? '' : ` LIMIT ${limit}`})`
 }
 
 async function classify(db: Db, input: DiffInput): Promise<void> {
@@ -254,6 +268,8 @@ SELECT g.*, coalesce(v.attempts, 0) AS attempts, v.address IS NOT NULL AS judged
     WHEN ${withheld} THEN 'waiting'
     WHEN c.status IN ('held', 'settled') THEN 'waiting'
     WHEN v.outcome = 'rejected' AND v.attempts >= ${MAX_ATTEMPTS} AND v.context = ${lit(input.context)} AND v.noted_at > ${wait} THEN 'held'
+    -- Nobody knows whether the removal arrived, and repeating it might do harm.
+    WHEN g.uncertain AND g.pending.op = ${lit(removalOp(input.removal))} AND list_contains(${litList(input.unsafe)}, g.pending.op) THEN 'held'
     ELSE 'send'
   END AS status
 FROM gone g LEFT JOIN said v ON v.address = g.address AND v.op = 'remove' LEFT JOIN classified c ON c.key = g.key
@@ -290,10 +306,13 @@ SELECT count(*) FILTER (status = 'send' AND fresh) AS "add", count(*) FILTER (st
 FROM classified`)
   const r = await db.one<{ remove: number; held: number; waiting: number; uncertain: number; fresh: number }>(`
 SELECT count(*) FILTER (status = 'send') AS remove, count(*) FILTER (status = 'held') AS held, count(*) FILTER (status = 'waiting') AS waiting,
-  count(*) FILTER (status = 'send' AND uncertain) AS uncertain, count(*) FILTER (status = 'send' AND NOT judged) AS fresh FROM removals`)
-  const d = await db.one<{ invalid: number; kept: number; owned: number; wanted: number }>(`
+  count(*) FILTER (status = 'send' AND uncertain) AS uncertain, coalesce(sum(coalesce(len(addresses), 1)) FILTER (status = 'send' AND NOT judged), 0)::BIGINT AS fresh FROM removals`)
+  const d = await db.one<{ invalid: number; kept: number; owned: number; wanted: number; lost: number }>(`
 SELECT (SELECT count(*) FROM doubtful) AS invalid, (SELECT count(*) FROM protected WHERE kept) AS kept, (SELECT count(*) FROM snap WHERE owned) AS owned,
-  (SELECT ${input.addressing.any ? 'count(DISTINCT key)' : 'count(*)'} FROM wanted) AS wanted`)
+  (SELECT ${input.addressing.any ? 'count(DISTINCT key)' : 'count(*)'} FROM wanted) AS wanted,
+  -- What may have been sent, may not be sent again, and is in no row of the model any more: a person must say.
+  (SELECT count(*) FROM snap WHERE uncertain AND list_contains(${litList(input.unsafe)}, pending.op)
+    AND address NOT IN (SELECT address FROM wanted) AND address NOT IN (SELECT address FROM removals)) AS lost`)
   const invalid = sample ? 0 : c.invalid
   return {
     add: c.add,
@@ -301,7 +320,7 @@ SELECT (SELECT count(*) FROM doubtful) AS invalid, (SELECT count(*) FROM protect
     remove: r.remove,
     unchanged: d.wanted - c.add - c.change - c.held - invalid,
     invalid: d.invalid + invalid,
-    held: c.held + r.held,
+    held: c.held + r.held + d.lost,
     uncertain: c.uncertain + r.uncertain,
     waiting: r.waiting,
     kept: d.kept,
@@ -312,6 +331,9 @@ SELECT (SELECT count(*) FROM doubtful) AS invalid, (SELECT count(*) FROM protect
     because: { uncertain: c.fromDoubt, data: c.fromData, mapping: c.fromMapping, refresh: c.fromRefresh },
   }
 }
+
+const removalOp = (removal: Removal | null): Op =>
+  removal === 'clear' || removal === 'set' ? 'update' : removal === 'archive' ? 'archive' : 'delete'
 
 /** SQL: the change keeps its record under a new match. */
 function renamed(input: DiffInput): string {

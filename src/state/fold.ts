@@ -125,6 +125,11 @@ export async function viewStored(db: Db): Promise<void> {
   await db.run(`CREATE OR REPLACE VIEW snap AS SELECT * FROM state.snapshot; CREATE OR REPLACE VIEW said AS SELECT * FROM state.verdicts`)
 }
 
+/** `snap` reads as if every address were uncertain: what `--full-refresh` is about to make of it. */
+export async function viewUncertain(db: Db): Promise<void> {
+  await db.run(`ALTER VIEW snap RENAME TO known; CREATE VIEW snap AS SELECT * REPLACE (TRUE AS uncertain) FROM known`)
+}
+
 export async function dropFold(db: Db): Promise<void> {
   for (const table of ['settled', 'ended', 'reached', 'folded', 'touched', 'judged']) await db.run(`DROP TABLE IF EXISTS ${table}`)
 }
