@@ -56,12 +56,19 @@ const BOM = Buffer.from([0xef, 0xbb, 0xbf])
  */
 export async function copyToFile(client: Client, sql: string, path: string, progress: (bytes: number) => void): Promise<Spooled> {
   const file = createWriteStream(path, { flags: 'wx', mode: 0o600, highWaterMark: 2 * BLOCK })
-  const written = finished(file)
-  written.catch(() => {})
-  try {
-    const spooled = await receive(client, sql, file, progress)
+  const written = finished(file).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new CdpError('CDP2014', `the extract can't be written: ${why}`, {
+      hint: 'Make room on that disk, or move the state to another.',
+      cause: error,
+    })
+  })
+  const received = receive(client, sql, file, progress).then((spooled) => {
     file.end()
-    await written
+    return spooled
+  })
+  try {
+    const [spooled] = await Promise.all([received, written])
     return spooled
   } catch (error) {
     file.destroy()
@@ -91,7 +98,13 @@ function receive(client: Client, sql: string, file: NodeJS.WritableStream, progr
       used = 0
     }
     file.on('drain', () => stream.resume())
-    file.on('error', (error) => reject(error))
+    file.on('error', ({ message }) => {
+      reject(
+        new CdpError('CDP2014', `the extract can't be written: ${message}`, {
+          hint: 'Make room on that disk, or move the state to another.',
+        }),
+      )
+    })
 
     const copy: Submittable & Replies = {
       submit: (connection: Connection) => connection.query(sql),

@@ -28,7 +28,7 @@ export function openPostgres(entry: WarehouseEntry): Warehouse {
   return {
     describe: (query) =>
       connected(config, null, async (client, server) => {
-        await begin(client, settings)
+        await begin(client, settings, server)
         return (await inspect(client, query, server)).columns
       }),
     extract: async (query, columns, folder, io) => {
@@ -40,7 +40,7 @@ export function openPostgres(entry: WarehouseEntry): Warehouse {
         }
       }
     },
-    check: () => connected(config, null, async (client) => void (await client.query('SELECT 1'))),
+    check: () => connected(config, null, async (client, server) => void (await begin(client, settings, server))),
     close: () => Promise.resolve(),
   }
 }
@@ -55,7 +55,7 @@ async function extract(
 ): Promise<Extract> {
   await rm(path, { force: true })
   return connected(config, io.signal, async (client, server, onAbort) => {
-    const pid = await begin(client, settings)
+    const pid = await begin(client, settings, server)
     onAbort(() => cancel(config, pid))
     const position = await readPosition(client)
     const { columns, body } = await inspect(client, query, server)
@@ -120,8 +120,8 @@ async function cancel(config: ClientConfig, pid: number): Promise<void> {
 }
 
 /** Begins the transaction; the backend's number. Whatever decides how values are written is pinned; search_path is the user's. */
-async function begin(client: Client, settings: PostgresSettings): Promise<number> {
-  const results: unknown = await client.query(`
+async function begin(client: Client, settings: PostgresSettings, server: Server): Promise<number> {
+  const sql = `
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO';
@@ -131,7 +131,10 @@ SET LOCAL extra_float_digits = 3;
 SET LOCAL standard_conforming_strings = on;
 SET LOCAL lock_timeout = ${LOCK_TIMEOUT};
 SET LOCAL statement_timeout = ${Math.round(settings.statement_timeout ?? 0)};
-SELECT pg_backend_pid() AS pid`)
+SELECT pg_backend_pid() AS pid`
+  const results: unknown = await client.query(sql).catch((error: unknown) => {
+    throw connectError(error, server)
+  })
   const last = (results as { rows: { pid: number }[] }[]).at(-1)?.rows[0]
   if (last === undefined) throw new Error('BEGIN returned no row')
   return last.pid
@@ -171,7 +174,9 @@ async function inspect(client: Client, query: ModelQuery, server: Server): Promi
   await describeStatement(client, whole.sql).catch((error: unknown) => {
     throw noQuery(error)
   })
-  const columns = await describeColumns(client, fields)
+  const columns = await describeColumns(client, fields).catch((error: unknown) => {
+    throw queryError(error, query, server, '')
+  })
   checkColumns(query, columns)
   if (query.condition !== null) {
     for (const sql of [bareCondition(body, query.condition), wrap(query, body).sql]) {

@@ -156,6 +156,13 @@ describe('an error', () => {
     expect(error.hint).toContain('GRANT SELECT')
   })
 
+  it('of the disk is told apart from one of the server', async () => {
+    const io = { signal: new AbortController().signal, progress() {} }
+    const query = model('SELECT id FROM people')
+    const columns = await warehouse.describe(query)
+    expect(await failure(warehouse.extract(query, columns, '/nonexistent', io))).toMatchObject({ code: 'CDP2014' })
+  })
+
   it('a column that is gone since the model was described is refused', async () => {
     const wanted = [{ name: 'emial', type: 'string', native: 'text' }] as const
     const io = { signal: new AbortController().signal, progress() {} }
