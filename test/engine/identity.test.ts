@@ -45,7 +45,13 @@ describe('two rows that swap their match', () => {
     expect(removals(w)).toEqual([])
     expect(there(w)).toEqual({ 'a@x.io': 'two', 'b@x.io': 'one' })
     // A cycle can't be renamed: it goes as plain upserts by match, and each record keeps its address.
-    if (kind === 'renames') expect(new Map(sent.map(({ match, remoteId }) => [match['email'], remoteId]))).toEqual(new Map([['b@x.io', 'R2'], ['a@x.io', 'R1']]))
+    if (kind === 'renames')
+      expect(new Map(sent.map(({ match, remoteId }) => [match['email'], remoteId]))).toEqual(
+        new Map([
+          ['b@x.io', 'R2'],
+          ['a@x.io', 'R1'],
+        ]),
+      )
     expect(await pending(w)).toEqual({})
   })
 
@@ -114,7 +120,10 @@ describe('a chain: each row takes the address of the next', () => {
     await ran(w, [person('1', 'a@x.io', 'one')])
     const { sent, record } = await ran(w, [person('1', 'b@x.io', 'one'), person('2', 'a@x.io', 'two')])
     expect(record.status).toBe('ok')
-    expect(sent.map(({ key, remoteId }) => [key, remoteId])).toEqual([['1', 'R1'], ['2', null]])
+    expect(sent.map(({ key, remoteId }) => [key, remoteId])).toEqual([
+      ['1', 'R1'],
+      ['2', null],
+    ])
     expect(there(w)).toEqual({ 'a@x.io': 'two', 'b@x.io': 'one' })
   })
 

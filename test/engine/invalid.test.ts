@@ -55,20 +55,27 @@ describe('rows that share a key', () => {
     expect(await pending(w)).toEqual({})
   })
 
-  it.each(['key', 'match', 'renames', 'membership', 'any'] as const)('are all invalid when they differ, and what was delivered stays, by %s', async (kind) => {
-    w = await world(service(kind), { fields: kind === 'membership' || kind === 'any' ? [] : [column('plan')] })
-    await ran(w, [person('1', 'a@x.io', 'free', '11'), person('2', 'b@x.io', 'free', '22')])
-    const size = w.service.records().size
-    const { sent, record } = await ran(w, [person('1', 'a@x.io', 'free', '11'), person('1', 'a2@x.io', 'pro', '33'), person('2', 'b@x.io', 'free', '22')])
-    expect(sent).toEqual([])
-    expect(record.counts).toMatchObject({ invalid: 2, remove: 0, add: 0 })
-    expect(record.exit_code).toBe(0)
-    expect(w.service.records().size).toBe(size)
-    // Healed: what the row says now is compared with what was delivered.
-    const healed = await ran(w, [person('1', 'a2@x.io', 'pro', '33'), person('2', 'b@x.io', 'free', '22')])
-    expect(healed.sent.length).toBeGreaterThan(0)
-    expect(await pending(w)).toEqual({})
-  })
+  it.each(['key', 'match', 'renames', 'membership', 'any'] as const)(
+    'are all invalid when they differ, and what was delivered stays, by %s',
+    async (kind) => {
+      w = await world(service(kind), { fields: kind === 'membership' || kind === 'any' ? [] : [column('plan')] })
+      await ran(w, [person('1', 'a@x.io', 'free', '11'), person('2', 'b@x.io', 'free', '22')])
+      const size = w.service.records().size
+      const { sent, record } = await ran(w, [
+        person('1', 'a@x.io', 'free', '11'),
+        person('1', 'a2@x.io', 'pro', '33'),
+        person('2', 'b@x.io', 'free', '22'),
+      ])
+      expect(sent).toEqual([])
+      expect(record.counts).toMatchObject({ invalid: 2, remove: 0, add: 0 })
+      expect(record.exit_code).toBe(0)
+      expect(w.service.records().size).toBe(size)
+      // Healed: what the row says now is compared with what was delivered.
+      const healed = await ran(w, [person('1', 'a2@x.io', 'pro', '33'), person('2', 'b@x.io', 'free', '22')])
+      expect(healed.sent.length).toBeGreaterThan(0)
+      expect(await pending(w)).toEqual({})
+    },
+  )
 })
 
 describe('a row whose match is null', () => {
@@ -102,7 +109,10 @@ describe('a row whose match is null', () => {
   it('is no fault where the key is the address', async () => {
     w = await world(service('key'))
     const { sent } = await ran(w, [person('1', null), person('2', null)])
-    expect(sent.map(({ key, match }) => [key, match])).toEqual([['1', {}], ['2', {}]])
+    expect(sent.map(({ key, match }) => [key, match])).toEqual([
+      ['1', {}],
+      ['2', {}],
+    ])
     expect(await pending(w)).toEqual({})
   })
 })

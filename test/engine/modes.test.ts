@@ -60,7 +60,9 @@ describe('mode insert', () => {
     w.service.put({ email: 'a@x.io' }, { plan: 'theirs' })
     const { record } = await ran(w, [person('1', 'a@x.io'), person('2', 'b@x.io')])
     expect(record).toMatchObject({ status: 'ok', exit_code: 0, counts: { delivered: 1, exists: 1 } })
-    expect((await ran(w, [person('1', 'a@x.io'), person('2', 'b@x.io', 'pro'), person('3', 'c@x.io')])).sent.map(({ key }) => key)).toEqual(['3'])
+    expect((await ran(w, [person('1', 'a@x.io'), person('2', 'b@x.io', 'pro'), person('3', 'c@x.io')])).sent.map(({ key }) => key)).toEqual(
+      ['3'],
+    )
     expect(there(w)).toEqual({ 'a@x.io': 'theirs', 'b@x.io': 'free', 'c@x.io': 'free' })
     expect(await pending(w)).toEqual({})
   })
@@ -142,25 +144,28 @@ describe('mode append', () => {
     expect(sent[0]?.id).toBe(first.sent[0]?.id)
   })
 
-  it.each(['unanswered', 'crash-before', 'crash-after'] as const)('holds an event that may have been sent (%s) until it is resolved', async (fate) => {
-    w = await world(service('key'), APPEND)
-    w.service.fate = ({ key }) => (key === '1' ? fate : 'ok')
-    await ran(w, [person('1', 'a@x.io'), person('2', 'b@x.io')])
-    w.service.fate = () => 'ok'
-    const later = await ran(w)
-    expect(later.sent.filter(({ key }) => key === '1')).toEqual([])
-    expect(later.record).toMatchObject({ exit_code: 3 })
-    expect(later.record.counts.held).toBeGreaterThan(0)
-    // Neither time nor `retry` frees it.
-    await retry(w.project, w.sync, null)
-    w.now += 30 * DAY
-    expect((await ran(w)).sent).toEqual([])
-    const arrived = fate !== 'crash-before'
-    await resolve(w.project, w.sync, '1', arrived)
-    const settled = await ran(w)
-    expect(settled.sent.filter(({ key }) => key === '1')).toHaveLength(arrived ? 0 : 1)
-    expect(there(w)).toHaveProperty(['1'])
-  })
+  it.each(['unanswered', 'crash-before', 'crash-after'] as const)(
+    'holds an event that may have been sent (%s) until it is resolved',
+    async (fate) => {
+      w = await world(service('key'), APPEND)
+      w.service.fate = ({ key }) => (key === '1' ? fate : 'ok')
+      await ran(w, [person('1', 'a@x.io'), person('2', 'b@x.io')])
+      w.service.fate = () => 'ok'
+      const later = await ran(w)
+      expect(later.sent.filter(({ key }) => key === '1')).toEqual([])
+      expect(later.record).toMatchObject({ exit_code: 3 })
+      expect(later.record.counts.held).toBeGreaterThan(0)
+      // Neither time nor `retry` frees it.
+      await retry(w.project, w.sync, null)
+      w.now += 30 * DAY
+      expect((await ran(w)).sent).toEqual([])
+      const arrived = fate !== 'crash-before'
+      await resolve(w.project, w.sync, '1', arrived)
+      const settled = await ran(w)
+      expect(settled.sent.filter(({ key }) => key === '1')).toHaveLength(arrived ? 0 : 1)
+      expect(there(w)).toHaveProperty(['1'])
+    },
+  )
 
   it('and other modes do not change into each other', async () => {
     w = await world(service('key'), APPEND)
@@ -256,7 +261,11 @@ describe('on_remove', () => {
   })
 
   it('set sends an update with the constants', async () => {
-    w = await world(service('match'), { onRemove: 'set', removeSet: { plan: { kind: 'string', text: 'former' }, rank: { kind: 'number', text: '1.10' } }, fields })
+    w = await world(service('match'), {
+      onRemove: 'set',
+      removeSet: { plan: { kind: 'string', text: 'former' }, rank: { kind: 'number', text: '1.10' } },
+      fields,
+    })
     await ran(w, two)
     const { sent } = await ran(w, two.slice(1))
     expect(sent).toHaveLength(1)
@@ -269,7 +278,9 @@ describe('on_remove', () => {
     w = await world(service('match'), { onRemove: 'none' })
     await ran(w, two)
     expect((await ran(w, two.slice(1))).sent).toEqual([])
-    expect(await w.state(`SELECT address, owned, gone FROM state.snapshot WHERE gone`)).toEqual([{ address: 'a@x.io', owned: true, gone: true }])
+    expect(await w.state(`SELECT address, owned, gone FROM state.snapshot WHERE gone`)).toEqual([
+      { address: 'a@x.io', owned: true, gone: true },
+    ])
     expect(await pending(w)).toEqual({})
     w.sync = { ...w.sync, onRemove: 'delete' }
     expect(brief((await ran(w)).sent)).toEqual(['delete 1 a@x.io'])

@@ -6,13 +6,23 @@ import type { Row, World } from '../support/world.ts'
 
 export const DAY = 86_400_000
 
-export const person = (id: string | null, email: string | null, plan: string | null = 'free', phone: string | null = null): Row => ({ id, email, phone, plan })
+export const person = (id: string | null, email: string | null, plan: string | null = 'free', phone: string | null = null): Row => ({
+  id,
+  email,
+  phone,
+  plan,
+})
 
 /** `n` people from `from` on, each with an e-mail of its own. */
-export const people = (n: number, plan: string | null = 'free', from = 1): Row[] => Array.from({ length: n }, (_, i) => person(String(from + i), `p${from + i}@x.io`, plan))
+export const people = (n: number, plan: string | null = 'free', from = 1): Row[] =>
+  Array.from({ length: n }, (_, i) => person(String(from + i), `p${from + i}@x.io`, plan))
 
 /** Sets the model, runs, and gives the record and what this run sent. */
-export async function ran(w: World, rows: readonly Row[] | null = null, options: Partial<RunOptions> = {}): Promise<{ record: RunRecord; sent: SentChange[] }> {
+export async function ran(
+  w: World,
+  rows: readonly Row[] | null = null,
+  options: Partial<RunOptions> = {},
+): Promise<{ record: RunRecord; sent: SentChange[] }> {
   if (rows) await w.model(rows)
   const from = w.service.sent.length
   const record = await w.run(options)
@@ -31,4 +41,7 @@ export async function pending(w: World, options: Partial<RunOptions> = {}): Prom
 }
 
 /** Address -> plan, of what is at the service. */
-export const there = (w: World): Record<string, unknown> => Object.fromEntries([...w.service.records()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([address, fields]) => [address, fields['plan'] ?? null]))
+export const there = (w: World): Record<string, unknown> =>
+  Object.fromEntries(
+    [...w.service.records()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([address, fields]) => [address, fields['plan'] ?? null]),
+  )

@@ -62,7 +62,13 @@ it('a refused add needs no removal when its row left', async () => {
 })
 
 describe('the id of a change', () => {
-  const meta = { fields: [column('plan'), { ...column('at'), source: { kind: 'meta' as const, meta: 'sent_at' as const } }, { ...column('by'), source: { kind: 'meta' as const, meta: 'run' as const } }] }
+  const meta = {
+    fields: [
+      column('plan'),
+      { ...column('at'), source: { kind: 'meta' as const, meta: 'sent_at' as const } },
+      { ...column('by'), source: { kind: 'meta' as const, meta: 'run' as const } },
+    ],
+  }
 
   it.each(UNKNOWN)('and its whole body are the same when the very same change goes again (%s)', async (fate) => {
     w = await world(service('match'), meta)
