@@ -45,7 +45,7 @@ SELECT n, wave, ${lit(header.op)}, CASE WHEN fresh THEN 'add' ELSE 'change' END,
   CASE WHEN forerunner IS NULL THEN NULL ELSE 0 END, attempts
 FROM (
   SELECT *, row_number() OVER (${order}) AS n FROM (
-    SELECT c.*, ${ordered ? '1 + coalesce(d.depth, 0)' : '1'} AS wave FROM classified c ${ordered ? 'LEFT JOIN depths d ON d.key = c.key' : ''}
+    SELECT c.*, ${ordered ? '1 + coalesce(d.depth, 0)' : '1'} AS wave FROM changes c ${ordered ? 'LEFT JOIN depths d ON d.key = c.key' : ''}
     WHERE c.status = 'send'
   )
 );
@@ -110,9 +110,9 @@ export async function samples(
     because: PlanSample['because']
   }
   const take = `ORDER BY hash(key), key LIMIT ${each}`
-  const adds = await db.rows<Row>(`SELECT key, payload FROM classified WHERE status = 'send' AND fresh AND payload IS NOT NULL ${take}`)
+  const adds = await db.rows<Row>(`SELECT key, payload FROM changes WHERE status = 'send' AND fresh AND payload IS NOT NULL ${take}`)
   const changes = await db.rows<Row>(
-    `SELECT key, payload, known, differs, because FROM classified WHERE status = 'send' AND NOT fresh ${take}`,
+    `SELECT key, payload, known, differs, because FROM changes WHERE status = 'send' AND NOT fresh ${take}`,
   )
   const removals = await db.rows<Row>(`SELECT key, coalesce(payload, pending.payload) AS known FROM removals WHERE status = 'send' ${take}`)
   return [

@@ -7,11 +7,12 @@ import type { Mode, Op, Removal } from '../types.ts'
 import { lit, litList, litTime } from './db.ts'
 import type { Db } from './db.ts'
 import { projected } from './fold.ts'
-import { computePayloads, differsSql, findEdited } from './payload.ts'
+import { computePayloads, differsSql, fieldSql, findEdited, payloadSql } from './payload.ts'
 import type { PlacedField } from './payload.ts'
 import { findMoves } from './moves.ts'
 import { leaveOut } from './selection.ts'
 import type { Selection } from './selection.ts'
+import { PENDING } from './schema.ts'
 import type { Addressing, Staged } from './stage.ts'
 
 /** Refused so often with the same payload, a row is held. */
@@ -70,9 +71,12 @@ export interface DiffCounts {
 export async function diff(db: Db, input: DiffInput): Promise<{ whole: DiffCounts; counts: DiffCounts }> {
   await joinSnapshot(db, input)
   if (!input.addressing.byKey && !input.addressing.membership && !input.addressing.any) await duplicateAddresses(db, input.first)
-  await collectCandidates(db, input)
-  await compute(db, input)
-  await classify(db, input)
+  if (await isPlainLoad(db, input)) await classifyLoad(db, input)
+  else {
+    await collectCandidates(db, input)
+    await compute(db, input)
+    await classify(db, input)
+  }
   await collectRemovals(db, input)
   const whole = await count(db, input)
   if (input.selection.keys === null && input.selection.limit === null) return { whole, counts: whole }
@@ -135,8 +139,9 @@ async function collectCandidates(db: Db, input: DiffInput): Promise<void> {
     )
     await findEdited(db, same, fields, input.raw)
   }
+  // Nothing is known yet on a first run: there is nothing to store either.
   await db.run(`
-CREATE OR REPLACE TABLE candidates AS
+CREATE OR REPLACE ${input.first ? 'VIEW' : 'TABLE'} candidates AS
 SELECT w.address, w.key, w.hash, s.payload AS known, s.key AS known_key, coalesce(s.uncertain, FALSE) AS uncertain, s.pending,
   s.remote_id, s.address IS NOT NULL AS stored, NULL::VARCHAR AS previous, NULL::VARCHAR AS forerunner,
   ${input.refreshAfter === null ? 'FALSE' : `coalesce(s.confirmed_at < ${litTime(input.now - input.refreshAfter)}, FALSE)`} AS due
@@ -157,9 +162,8 @@ async function compute(db: Db, input: DiffInput): Promise<void> {
     : `(SELECT r.* FROM rows r SEMI JOIN candidates c ON c.key = r.key)`
   await computePayloads(db, picked, input.fields, input.width, input.raw)
   // Rows that are equal in every mapped column are one row; they give one payload.
-  const { repeated } = await db.one<{ repeated: number }>(`SELECT count(*) - count(DISTINCT key) AS repeated FROM computed`)
-  if (repeated > 0)
-    await db.run(`CREATE OR REPLACE TABLE computed AS SELECT * FROM computed QUALIFY row_number() OVER (PARTITION BY key) = 1`)
+  if (input.staged.collapsed)
+    await db.run(`CREATE OR REPLACE TABLE payloads AS SELECT * FROM payloads QUALIFY row_number() OVER (PARTITION BY key) = 1`)
 }
 
 /** A first run's samples come from what the selection will leave. */
@@ -178,16 +182,15 @@ async function classify(db: Db, input: DiffInput): Promise<void> {
   const wait = litTime(input.now - DAY)
   const sample = input.first && input.sampleOnly !== null
   const unsafe = litList(input.unsafe)
-  await db.run(`
-CREATE OR REPLACE TABLE weighed AS
-SELECT c.*, p.payload, p.code, p.field, c.known IS NULL AS fresh,
-  CASE WHEN c.known IS NOT NULL AND p.payload IS NOT NULL THEN ${differsSql(input.fields, `(${own})`, 'c.known')} END AS differs
-FROM candidates c ${sample ? 'LEFT ' : ''}JOIN computed p ON p.key = c.key`)
   const hasVerdicts = (await db.one<{ n: number }>('SELECT count(*) AS n FROM said')).n > 0
   const same = `v.payload IS NOT DISTINCT FROM w.payload AND v.context = ${lit(input.context)}`
   await db.run(`
 CREATE OR REPLACE TABLE classified AS
-SELECT w.*, ${hasVerdicts ? `CASE WHEN v.outcome = 'rejected' AND ${same} THEN v.attempts ELSE 0 END` : '0'} AS attempts,
+WITH weighed AS (
+  SELECT c.*, p.payload, p.code, p.field, c.known IS NULL AS fresh,
+    CASE WHEN c.known IS NOT NULL AND p.payload IS NOT NULL THEN ${differsSql(input.fields, `(${own})`, 'c.known')} END AS differs
+  FROM candidates c ${sample ? 'LEFT ' : ''}JOIN computed p ON p.key = c.key)
+SELECT w.*${input.addressing.any ? '' : ' EXCLUDE (known, pending, payload)'}, ${hasVerdicts ? `CASE WHEN v.outcome = 'rejected' AND ${same} THEN v.attempts ELSE 0 END` : '0'} AS attempts,
   CASE
     WHEN w.code IS NOT NULL THEN 'invalid'
     ${adding(mode) ? `WHEN w.stored AND NOT w.uncertain THEN 'quiet'` : ''}
@@ -206,8 +209,39 @@ SELECT w.*, ${hasVerdicts ? `CASE WHEN v.outcome = 'rejected' AND ${same} THEN v
     ELSE 'refresh'
   END AS because
 FROM weighed w ${hasVerdicts ? `LEFT JOIN said v ON v.address = w.address AND v.op = 'write'` : ''}`)
-  await db.run(`DROP TABLE weighed`)
   if (input.addressing.any) await joinMembers(db)
+  // Payloads are copied once: from here to the outbox.
+  await db.run(
+    input.addressing.any
+      ? `CREATE OR REPLACE VIEW changes AS FROM classified`
+      : `CREATE OR REPLACE VIEW changes AS SELECT c.*, k.known, k.pending, p.payload FROM classified c JOIN candidates k ON k.key = c.key ${sample ? 'LEFT ' : ''}JOIN computed p ON p.key = c.key`,
+  )
+}
+
+/** A first load with nothing to compare, whose payloads are all said in SQL: rows stream from the extract to the outbox. */
+async function isPlainLoad(db: Db, input: DiffInput): Promise<boolean> {
+  const { first, sampleOnly, addressing, staged, selection, fields, raw } = input
+  if (!first || sampleOnly !== null || addressing.any || addressing.membership || staged.collapsed) return false
+  if (selection.keys !== null || selection.limit !== null || !fields.every((field) => fieldSql(field, raw) !== null)) return false
+  return (await db.one<{ n: number }>('SELECT count(*) AS n FROM said')).n === 0
+}
+
+async function classifyLoad(db: Db, input: DiffInput): Promise<void> {
+  await computePayloads(db, 'rows', input.fields, input.width, input.raw, true)
+  const constants = `NULL::VARCHAR AS known_key, FALSE AS uncertain, NULL::VARCHAR AS remote_id, FALSE AS stored, NULL::VARCHAR AS previous,
+  NULL::VARCHAR AS forerunner, FALSE AS due, TRUE AS fresh, NULL::VARCHAR[] AS differs, 0 AS attempts, FALSE AS repeat, 'data' AS because`
+  await db.run(`
+CREATE OR REPLACE VIEW classified AS
+SELECT w.address, w.key, w.hash, p.code, p.field, ${constants}, CASE WHEN p.code IS NULL THEN 'send' ELSE 'invalid' END AS status
+FROM wanted w LEFT JOIN payloads p ON p.key = w.key;
+-- What can't be sent is in \`doubtful\` by its key; what SQL could not compute is in \`payloads\`.
+CREATE OR REPLACE VIEW changes AS
+SELECT *, NULL::VARCHAR AS code, NULL::VARCHAR AS field, ${constants}, 'send' AS status, NULL::VARCHAR[] AS known, NULL::${PENDING} AS pending
+FROM (
+  SELECT r.address, r.key, r.hash, ${payloadSql(input.fields, input.width, input.raw).list} AS payload FROM rows r
+  WHERE r.key IS NOT NULL AND r.address IS NOT NULL AND ${payloadSql(input.fields, input.width, input.raw).fits} AND r.key NOT IN (SELECT key FROM doubtful WHERE key IS NOT NULL)
+  UNION ALL SELECT w.address, w.key, w.hash, p.payload FROM payloads p JOIN wanted w ON w.key = p.key WHERE p.code IS NULL
+)`)
 }
 
 /** Any-of: the addresses of one member become one change, which carries all its identifiers. */
@@ -307,12 +341,17 @@ FROM classified`)
   const r = await db.one<{ remove: number; held: number; waiting: number; uncertain: number; fresh: number }>(`
 SELECT count(*) FILTER (status = 'send') AS remove, count(*) FILTER (status = 'held') AS held, count(*) FILTER (status = 'waiting') AS waiting,
   count(*) FILTER (status = 'send' AND uncertain) AS uncertain, coalesce(sum(coalesce(len(addresses), 1)) FILTER (status = 'send' AND NOT judged), 0)::BIGINT AS fresh FROM removals`)
+  const { doubts } = await db.one<{ doubts: number }>('SELECT count(*) AS doubts FROM snap WHERE uncertain')
   const d = await db.one<{ invalid: number; kept: number; owned: number; wanted: number; lost: number }>(`
 SELECT (SELECT count(*) FROM doubtful) AS invalid, (SELECT count(*) FROM protected WHERE kept) AS kept, (SELECT count(*) FROM snap WHERE owned) AS owned,
   (SELECT ${input.addressing.any ? 'count(DISTINCT key)' : 'count(*)'} FROM wanted) AS wanted,
   -- What may have been sent, may not be sent again, and is in no row of the model any more: a person must say.
-  (SELECT count(*) FROM snap WHERE uncertain AND list_contains(${litList(input.unsafe)}, pending.op)
-    AND address NOT IN (SELECT address FROM wanted) AND address NOT IN (SELECT address FROM removals)) AS lost`)
+  ${
+    doubts === 0
+      ? '0'
+      : `(SELECT count(*) FROM snap WHERE uncertain AND list_contains(${litList(input.unsafe)}, pending.op)
+    AND address NOT IN (SELECT address FROM wanted) AND address NOT IN (SELECT address FROM removals))`
+  } AS lost`)
   const invalid = sample ? 0 : c.invalid
   return {
     add: c.add,

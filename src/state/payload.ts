@@ -28,8 +28,9 @@ export function fieldSql({ field, normaliser }: PlacedField, raw: (name: string)
 }
 
 /**
- * Fills `computed (key, payload, code, field)` from a relation with `key` and the columns of the extract. `code` says why
- * a payload can't be computed. `width` is the number of positions.
+ * Makes the view `computed (key, payload, code, field)` over a relation with `key` and the columns of the extract. `code`
+ * says why a payload can't be computed. `width` is the number of positions. With `lazy` what SQL can say is computed whenever
+ * the view is read, not stored: a first load reads it once, on its way to the outbox.
  */
 export async function computePayloads(
   db: Db,
@@ -37,21 +38,32 @@ export async function computePayloads(
   fields: readonly PlacedField[],
   width: number,
   raw: (name: string) => string,
+  lazy = false,
 ): Promise<void> {
-  const forms = fields.map((placed) => ({ placed, sql: fieldSql(placed, raw) }))
-  if (!forms.every(({ sql }) => sql !== null)) {
-    await db.run(`CREATE OR REPLACE TABLE computed (key VARCHAR, payload VARCHAR[], code VARCHAR, field VARCHAR)`)
+  if (!fields.every((placed) => fieldSql(placed, raw) !== null)) {
+    await db.run(`${EMPTY}; CREATE OR REPLACE VIEW computed AS FROM payloads`)
     return computeRows(db, from, fields, width, raw)
   }
-  const expressions = Array.from({ length: width }, () => 'NULL::VARCHAR')
-  for (const { placed, sql } of forms) expressions[placed.position - 1] = sql?.expr ?? 'NULL'
-  const conditions = forms.flatMap(({ sql }) => (sql?.fits ? [`(${sql.fits})`] : []))
-  const fits = conditions.length ? conditions.join(' AND ') : 'TRUE'
-  await db.run(
-    `CREATE OR REPLACE TABLE computed AS SELECT key, [${expressions.join(', ')}] AS payload, NULL::VARCHAR AS code, NULL::VARCHAR AS field FROM ${from} WHERE ${fits}`,
-  )
-  if (conditions.length) await computeRows(db, `(SELECT * FROM ${from} WHERE (${fits}) IS NOT TRUE)`, fields, width, raw)
+  const { list, fits } = payloadSql(fields, width, raw)
+  const select = `SELECT key, ${list} AS payload, NULL::VARCHAR AS code, NULL::VARCHAR AS field FROM ${from} WHERE ${fits}`
+  if (lazy) await db.run(`${EMPTY}; CREATE OR REPLACE VIEW computed AS ${select} UNION ALL FROM payloads`)
+  else await db.run(`CREATE OR REPLACE TABLE payloads AS ${select}; CREATE OR REPLACE VIEW computed AS FROM payloads`)
+  if (fits !== 'TRUE') await computeRows(db, `(SELECT * FROM ${from} WHERE (${fits}) IS NOT TRUE)`, fields, width, raw)
 }
+
+/** SQL of a payload list where every field has an SQL form, and of the condition under which it holds. */
+export function payloadSql(fields: readonly PlacedField[], width: number, raw: (name: string) => string): { list: string; fits: string } {
+  const expressions = Array.from({ length: width }, () => 'NULL::VARCHAR')
+  const conditions: string[] = []
+  for (const placed of fields) {
+    const sql = fieldSql(placed, raw)
+    expressions[placed.position - 1] = sql?.expr ?? 'NULL'
+    if (sql?.fits) conditions.push(`(${sql.fits})`)
+  }
+  return { list: `[${expressions.join(', ')}]`, fits: conditions.length ? conditions.join(' AND ') : 'TRUE' }
+}
+
+const EMPTY = `CREATE OR REPLACE TABLE payloads (key VARCHAR, payload VARCHAR[], code VARCHAR, field VARCHAR)`
 
 async function computeRows(
   db: Db,
@@ -82,7 +94,7 @@ async function computeRows(
     appender.close()
   }
   const list = Array.from({ length: width }, (_, i) => `p${i + 1}`).join(', ')
-  await db.run(`INSERT INTO computed SELECT key, CASE WHEN code IS NULL THEN [${list}] END, code, field FROM cells; DROP TABLE cells`)
+  await db.run(`INSERT INTO payloads SELECT key, CASE WHEN code IS NULL THEN [${list}] END, code, field FROM cells; DROP TABLE cells`)
 }
 
 function computeRow(

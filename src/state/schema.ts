@@ -4,6 +4,9 @@ import type { Db } from './db.ts'
 /** Raised when a table changes; each released version opens in the next. */
 export const FORMAT = 1
 
+/** What may have been sent, while an address is uncertain. */
+export const PENDING = 'STRUCT(op VARCHAR, key VARCHAR, payload VARCHAR[], id VARCHAR, run VARCHAR, sent_at VARCHAR, changed VARCHAR[])'
+
 /**
  * No primary keys and no indexes: 20 million text keys do not fit a memory limit of 512 MB. Uniqueness of
  * `snapshot.address` is by construction, and asserted in tests.
@@ -30,7 +33,7 @@ CREATE TABLE state.snapshot (
   gone BOOLEAN,           -- its row left the model under a mode that does not delete
   uncertain BOOLEAN,      -- an intent without a final outcome
   -- what may have been sent, while uncertain
-  pending STRUCT(op VARCHAR, key VARCHAR, payload VARCHAR[], id VARCHAR, run VARCHAR, sent_at VARCHAR, changed VARCHAR[])
+  pending ${PENDING}
 );
 
 -- What a destination said of rows that it did not take: refused so and so often, no such record, one there already.

@@ -34,6 +34,8 @@ export interface Staged {
   /** Rows of the model. */
   readonly rows: number
   readonly nullKeys: number
+  /** Rows that are equal in every mapped column were taken as one. */
+  readonly collapsed: boolean
   /** Wanted, valid addresses. */
   readonly wanted: number
   /** The stored hash columns are not those of today's mapping: `wanted.old_hash` is the hash over the stored ones. */
@@ -89,7 +91,7 @@ async function sortOut(
   addressing: Addressing,
   rehash: boolean,
   rows: number,
-): Promise<Pick<Staged, 'rows' | 'nullKeys' | 'wanted'>> {
+): Promise<Pick<Staged, 'rows' | 'nullKeys' | 'wanted' | 'collapsed'>> {
   const old = rehash ? ', old_hash' : ''
   const addressType = addressing.any ? 'VARCHAR[]' : 'VARCHAR'
   await db.run(`CREATE OR REPLACE TABLE stage AS SELECT ${addressing.byKey ? '' : 'key, '}address, hash${old} FROM rows`)
@@ -104,7 +106,7 @@ async function sortOut(
       `INSERT INTO doubtful SELECT NULL, address, 'null_key', NULL FROM stage WHERE ${key} IS NULL; DELETE FROM stage WHERE ${key} IS NULL`,
     )
   }
-  await duplicateKeys(db, key, old)
+  const collapsed = await duplicateKeys(db, key, old)
   if (!addressing.byKey) {
     const nothing = addressing.any ? 'len(address) = 0' : 'address IS NULL'
     await db.run(
@@ -124,16 +126,18 @@ async function sortOut(
     await db.run(`CREATE VIEW wanted AS SELECT address, ${key} AS key, hash${old} FROM stage`)
   }
   const { wanted } = await db.one<{ wanted: number }>(`SELECT count(*) AS wanted FROM wanted`)
-  return { rows, nullKeys: staged.nulls, wanted }
+  return { rows, nullKeys: staged.nulls, wanted, collapsed }
 }
 
 /** Rows that are equal in all mapped columns are one row; others that share a key are invalid, all of them. */
-async function duplicateKeys(db: Db, key: string, old: string): Promise<void> {
+async function duplicateKeys(db: Db, key: string, old: string): Promise<boolean> {
   await db.run(
-    `CREATE OR REPLACE TABLE doubled AS SELECT ${key} AS key, count(DISTINCT hash) = 1 AS same FROM stage GROUP BY ${key} HAVING count(*) > 1`,
+    `CREATE OR REPLACE TABLE doubled AS SELECT ${key} AS key, min(hash) = max(hash) AS same FROM stage GROUP BY ${key} HAVING count(*) > 1`,
   )
-  const { found } = await db.one<{ found: number }>(`SELECT count(*) AS found FROM doubled`)
-  if (found === 0) return
+  const { found, same } = await db.one<{ found: number; same: number }>(
+    `SELECT count(*) AS found, count(*) FILTER (same) AS same FROM doubled`,
+  )
+  if (found === 0) return false
   const byKey = key === 'address'
   await db.run(`
 INSERT INTO doubtful SELECT stage.${key}, ${byKey ? 'NULL' : 'stage.address'}, 'duplicate_key', NULL FROM stage JOIN doubled ON doubled.key = stage.${key} WHERE NOT same;
@@ -142,6 +146,7 @@ CREATE OR REPLACE TABLE once AS SELECT ${byKey ? '' : 'stage.key, '}any_value(st
 DELETE FROM stage WHERE ${key} IN (SELECT key FROM doubled);
 INSERT INTO stage SELECT * FROM once;
 DROP TABLE once`)
+  return same > 0
 }
 
 /** One column: its canonical text. Several: the compact JSON array of their texts. NULL when any is NULL. */
