@@ -19,6 +19,8 @@ import type { Db } from './state/db.ts'
 import { OWNING, readHeader, readMeta, setMeta } from './state/header.ts'
 import { checkpoint, openState, placeFields } from './state/local.ts'
 import { computePayloads } from './state/payload.ts'
+import { normalise } from './normalise.ts'
+import type { Normaliser } from './connector.ts'
 import { cellValue } from './values.ts'
 import { RawJson } from './json.ts'
 import type { Op } from './types.ts'
@@ -337,10 +339,17 @@ export async function why(
 }
 
 async function keyByMatch(db: Db, comparison: Awaited<ReturnType<typeof compare>>, match: Record<string, string>): Promise<string> {
-  const texts = comparison.addressing.match.map(({ field }) => match[field.name])
-  if (comparison.addressing.byKey || texts.some((text) => text === undefined)) {
+  const asCompared = (normaliser: Normaliser | null, text: string): string =>
+    normaliser === null ? text : (normalise(normaliser, text) ?? '')
+  const texts = comparison.addressing.match.map(({ field, normaliser }) => {
+    const text = match[field.name]
+    return text === undefined ? undefined : asCompared(normaliser, text)
+  })
+  if (comparison.addressing.byKey || comparison.addressing.any || texts.some((text) => text === undefined)) {
     const wanted = comparison.placement.fields.filter(({ field }) => field.match && match[field.name] !== undefined)
-    const conditions = wanted.map(({ field, position }) => `payload[${position}][2:] = ${lit(match[field.name] ?? '')}`)
+    const conditions = wanted.map(
+      ({ field, position, normaliser }) => `payload[${position}][2:] = ${lit(asCompared(normaliser, match[field.name] ?? ''))}`,
+    )
     const [row] = conditions.length ? await db.rows<{ key: string }>(`SELECT key FROM snap WHERE ${conditions.join(' AND ')} LIMIT 1`) : []
     return row?.key ?? ''
   }

@@ -92,13 +92,17 @@ export async function open(
     }
     closers.push(() => rm(work, { recursive: true, force: true }))
 
+    // A run moves the old name's state; a look only reads it there.
+    const renamed = purpose === 'look' && !existsSync(paths.file) && sync.renamedFrom !== null ? oldState(project, sync.renamedFrom) : null
     const { destination, stop } = openDestination(project, sync, context)
     closers.push(async () => destination.close?.())
     const account = await destination.check()
     const target = targetOf(sync, account)
 
+    // Before a state is made: it would stand in the way of the rename that this asks for.
+    if (!rebind && !existsSync(paths.file) && !renamed) await checkOrphans(project, sync, target)
     const state = await openState({
-      file: paths.file,
+      file: renamed ?? paths.file,
       writable: purpose === 'run',
       spill: work,
       memory: context.memory,
@@ -212,6 +216,8 @@ async function checkMemory(project: Project, sync: Sync, memory: Memory, target:
 }
 
 const describeKey = (text: string): string => (JSON.parse(text) as string[]).join(', ')
+
+const oldState = (project: Project, name: string): string | null => (hasState(project, name) ? statePaths(project, { name }).file : null)
 
 /** A state without a sync whose target is this one's: the sync was renamed, and a first run would send everything again. */
 async function checkOrphans(project: Project, sync: Sync, target: string): Promise<void> {

@@ -7,6 +7,7 @@ import type { Delivery } from './deliver.ts'
 import { openLimiter } from './limiter.ts'
 import { identity, opOf } from './open.ts'
 import type { Session } from './open.ts'
+import { createRedactor } from './redact.ts'
 import type { SyncPlan } from './types.ts'
 import type { Constant } from './config/types.ts'
 import { createOutbox } from './state/changes.ts'
@@ -44,7 +45,7 @@ export async function send(session: Session, comparison: Comparison, plan: SyncP
 
 async function deliverOutbox(session: Session, header: Header): Promise<Delivery> {
   const { sync, context, state, destination, account, limits, paths, run, stop } = session
-  const outbox = await openOutbox(state.db, header, context.now)
+  const outbox = await openOutbox(state.db, header, context.now, createRedactor(session.project.secrets))
   const limiter = openLimiter({
     account: account.id,
     limits: limits(header.op),

@@ -4,6 +4,7 @@ import { Refused } from './connector.ts'
 import { toChange } from './deliver/batch.ts'
 import { CdpError } from './errors.ts'
 import type { Session } from './open.ts'
+import { createRedactor } from './redact.ts'
 import type { Reporter } from './report.ts'
 import { recoverFold } from './state/fold.ts'
 import { readMemory } from './state/local.ts'
@@ -35,7 +36,7 @@ async function resumeJobs(session: Session, header: Header): Promise<void> {
     `SELECT token, numbers FROM state.jobs WHERE noted_at > ${lit(since)}::TIMESTAMP ORDER BY noted_at`,
   )
   if (jobs.length === 0) return
-  const outbox = await openOutbox(state.db, header, context.now)
+  const outbox = await openOutbox(state.db, header, context.now, createRedactor(session.project.secrets))
   try {
     for (const { token, numbers } of jobs) {
       const rows = await jobRows(state.db, header, numbers)

@@ -10,8 +10,13 @@ import { cellJsonSql } from './payload.ts'
 /** Entries of one INSERT; longer statements parse slowly. */
 const ENTRIES_PER_STATEMENT = 500
 
-/** `now` gives milliseconds. Opens connections of its own: readers and the journal never share one. */
-export async function openOutbox(db: Db, header: Header, now: () => number): Promise<Outbox & { close(): void }> {
+/** `now` gives milliseconds. `redact` takes secrets out of what services say. Opens connections of its own: readers and the journal never share one. */
+export async function openOutbox(
+  db: Db,
+  header: Header,
+  now: () => number,
+  redact: (text: string) => string,
+): Promise<Outbox & { close(): void }> {
   const reader = await db.connect()
   const writer = await db.connect()
   let seq = (await writer.one<{ seq: number }>('SELECT coalesce(max(seq), 0) AS seq FROM state.journal')).seq
@@ -23,7 +28,7 @@ export async function openOutbox(db: Db, header: Header, now: () => number): Pro
     result: string,
     detail: { remoteId?: string | undefined; code?: string | undefined; message?: string | undefined; field?: string | undefined } = {},
   ): string =>
-    `(${++seq}, ${first}, ${last}, ${lit(result)}, ${lit(detail.remoteId ?? null)}, ${lit(detail.code ?? null)}, ${lit(detail.message ?? null)}, ${lit(detail.field ?? null)}, ${litTime(now())})`
+    `(${++seq}, ${first}, ${last}, ${lit(result)}, ${lit(detail.remoteId ?? null)}, ${lit(detail.code === undefined ? null : redact(detail.code))}, ${lit(detail.message === undefined ? null : redact(detail.message))}, ${lit(detail.field ?? null)}, ${litTime(now())})`
 
   /** Everything in `buffer` and `further` in one durable transaction. */
   const write = async (further = ''): Promise<void> => {
