@@ -7,7 +7,7 @@ import type { Mode, Op, Removal } from '../types.ts'
 import { lit, litList, litTime } from './db.ts'
 import type { Db } from './db.ts'
 import { projected } from './fold.ts'
-import { computePayloads, differsSql, fieldSql, findEdited, payloadSql } from './payload.ts'
+import { computePayloads, differsSql, fieldSql, findEdited, NO_PAYLOADS, payloadSql } from './payload.ts'
 import type { PlacedField } from './payload.ts'
 import { findMoves } from './moves.ts'
 import { leaveOut } from './selection.ts'
@@ -160,7 +160,12 @@ async function compute(db: Db, input: DiffInput): Promise<void> {
   const picked = sample
     ? `(SELECT r.* FROM rows r SEMI JOIN (SELECT key FROM ${sampled(input.selection)} ORDER BY hash(key), key LIMIT ${input.sampleOnly}) c ON c.key = r.key)`
     : `(SELECT r.* FROM rows r SEMI JOIN candidates c ON c.key = r.key)`
-  await computePayloads(db, picked, input.fields, input.width, input.raw)
+  const { expected } = await db.one<{ expected: number }>('SELECT count(DISTINCT key) AS expected FROM candidates')
+  if (expected === 0) await db.run(NO_PAYLOADS)
+  else
+    await computePayloads(db, picked, input.fields, input.width, input.raw, {
+      expected: sample || input.staged.collapsed ? null : expected,
+    })
   // Rows that are equal in every mapped column are one row; they give one payload.
   if (input.staged.collapsed)
     await db.run(`CREATE OR REPLACE TABLE payloads AS SELECT * FROM payloads QUALIFY row_number() OVER (PARTITION BY key) = 1`)
@@ -227,7 +232,7 @@ async function isPlainLoad(db: Db, input: DiffInput): Promise<boolean> {
 }
 
 async function classifyLoad(db: Db, input: DiffInput): Promise<void> {
-  await computePayloads(db, 'rows', input.fields, input.width, input.raw, true)
+  await computePayloads(db, 'rows', input.fields, input.width, input.raw, { lazy: true })
   const constants = `NULL::VARCHAR AS known_key, FALSE AS uncertain, NULL::VARCHAR AS remote_id, FALSE AS stored, NULL::VARCHAR AS previous,
   NULL::VARCHAR AS forerunner, FALSE AS due, TRUE AS fresh, NULL::VARCHAR[] AS differs, 0 AS attempts, FALSE AS repeat, 'data' AS because`
   await db.run(`

@@ -30,7 +30,8 @@ export function fieldSql({ field, normaliser }: PlacedField, raw: (name: string)
 /**
  * Makes the view `computed (key, payload, code, field)` over a relation with `key` and the columns of the extract. `code`
  * says why a payload can't be computed. `width` is the number of positions. With `lazy` what SQL can say is computed whenever
- * the view is read, not stored: a first load reads it once, on its way to the outbox.
+ * the view is read, not stored: a first load reads it once, on its way to the outbox. `expected` rows found in SQL spare a
+ * second look at the extract.
  */
 export async function computePayloads(
   db: Db,
@@ -38,17 +39,18 @@ export async function computePayloads(
   fields: readonly PlacedField[],
   width: number,
   raw: (name: string) => string,
-  lazy = false,
+  { lazy = false, expected = null }: { lazy?: boolean; expected?: number | null } = {},
 ): Promise<void> {
   if (!fields.every((placed) => fieldSql(placed, raw) !== null)) {
-    await db.run(`${EMPTY}; CREATE OR REPLACE VIEW computed AS FROM payloads`)
+    await db.run(NO_PAYLOADS)
     return computeRows(db, from, fields, width, raw)
   }
   const { list, fits } = payloadSql(fields, width, raw)
   const select = `SELECT key, ${list} AS payload, NULL::VARCHAR AS code, NULL::VARCHAR AS field FROM ${from} WHERE ${fits}`
   if (lazy) await db.run(`${EMPTY}; CREATE OR REPLACE VIEW computed AS ${select} UNION ALL FROM payloads`)
   else await db.run(`CREATE OR REPLACE TABLE payloads AS ${select}; CREATE OR REPLACE VIEW computed AS FROM payloads`)
-  if (fits !== 'TRUE') await computeRows(db, `(SELECT * FROM ${from} WHERE (${fits}) IS NOT TRUE)`, fields, width, raw)
+  if (fits === 'TRUE' || (expected !== null && (await countRows(db, 'payloads')) >= expected)) return
+  await computeRows(db, `(SELECT * FROM ${from} WHERE (${fits}) IS NOT TRUE)`, fields, width, raw)
 }
 
 /** SQL of a payload list where every field has an SQL form, and of the condition under which it holds. */
@@ -63,7 +65,11 @@ export function payloadSql(fields: readonly PlacedField[], width: number, raw: (
   return { list: `[${expressions.join(', ')}]`, fits: conditions.length ? conditions.join(' AND ') : 'TRUE' }
 }
 
+const countRows = async (db: Db, table: string): Promise<number> => (await db.one<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)).n
+
 const EMPTY = `CREATE OR REPLACE TABLE payloads (key VARCHAR, payload VARCHAR[], code VARCHAR, field VARCHAR)`
+/** SQL: `computed` is empty. */
+export const NO_PAYLOADS = `${EMPTY}; CREATE OR REPLACE VIEW computed AS FROM payloads`
 
 async function computeRows(
   db: Db,

@@ -19,10 +19,11 @@ WITH RECURSIVE chain(key, depth) AS (
 ) SELECT key, max(depth) AS depth FROM chain GROUP BY key`)
 }
 
+const within = (n: number | null): string => (n === null ? 'TRUE' : `n <= ${n}`)
+
 /** Gives `classified` and `removals` the status `left` where the selection leaves them out. Removals go only after every upsert. */
 export async function leaveOut(db: Db, { keys, limit }: Selection): Promise<void> {
   const chosen = keys === null ? 'TRUE' : `list_contains(${litList(keys)}, key)`
-  const within = (n: number | null): string => (n === null ? 'TRUE' : `n <= ${n}`)
   await findDepths(db)
   await db.run(`
 UPDATE classified SET status = 'left' WHERE status = 'send' AND address NOT IN (
