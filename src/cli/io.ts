@@ -19,6 +19,8 @@ export interface Io {
   readonly stdinTTY: boolean
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
+  /** Goes to the project's folder: DuckDB looks for a model's relative file where the process is, and only then in the project. */
+  readonly enter?: (folder: string) => void
   readonly now: () => number
   readonly random: () => number
   /** Calls back for each SIGINT and SIGTERM; gives the way to stop that. */
@@ -38,6 +40,7 @@ export function processIo(): Io {
     stdinTTY: isTerminal(process.stdin),
     env: process.env,
     cwd: process.cwd(),
+    enter: (folder) => process.chdir(folder),
     now: Date.now,
     random: Math.random,
     onSignal: (heard) => {

@@ -68,6 +68,7 @@ export function newSession(io: Io, globals: Globals): Session & { stop(): void }
     const root = findRoot(io.cwd, globals.cwd)
     const project = await loadProject({ root, env: globals.env, vars: globals.var, environ: io.env })
     redact = createRedactor(project.secrets)
+    io.enter?.(project.root)
     for (const warning of project.warnings) session.say(`warning: ${warning}`, 'yellow')
     return project
   }
