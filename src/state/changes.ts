@@ -30,6 +30,8 @@ export async function createOutbox(db: Db, header: Header, any: boolean, binding
   const id =
     header.mode === 'append' ? `sha256(${lit(JSON.stringify([header.sync, header.target]))} || key)` : `${lit(`${header.run}-`)} || n`
   const sent = lit(new Date(header.sentAt).toISOString())
+  // Read once and thrown away: choosing a compression would cost more than all other work on it.
+  await db.run(`SET force_compression = 'uncompressed'`)
   await transaction(
     db,
     `
@@ -55,6 +57,7 @@ ${Object.entries(binding)
   .join('\n')}
 ${setMeta('header', JSON.stringify(header))}`,
   )
+  await db.run('RESET force_compression')
   const { upserts, waves } = await db.one<{ upserts: number; waves: number }>(
     `SELECT count(*) AS upserts, coalesce(max(wave), 0) AS waves FROM state.outbox`,
   )
