@@ -7,6 +7,7 @@ import { AuthError, CdpError, EXIT, GuardError, LockedError } from './errors.ts'
 import type { Sent } from './outgoing.ts'
 import { clearProgress, prepareState, statePaths, writeProgress, writeRecord } from './records.ts'
 import { createRedactor } from './redact.ts'
+import { explainDisk } from './state/local.ts'
 import type { RunCounts, RunRecord, RunStatus, SyncPlan } from './types.ts'
 
 /** Milliseconds between two writes of progress.json. */
@@ -94,7 +95,8 @@ export async function reporter(project: Project, sync: Sync, context: RunContext
       }))
       Object.assign(record, judge(sync, record.counts, waiting, delivery.cut, context.signal))
     },
-    failed(error) {
+    failed(thrown) {
+      const error = explainDisk(thrown)
       const interrupted =
         context.signal.aborted && (error === context.signal.reason || (error instanceof Error && error.name === 'AbortError'))
       const outcome = interrupted ? ended(context.signal.reason, 'interrupted') : ended(error, statusOf(error))
@@ -115,7 +117,7 @@ export async function reporter(project: Project, sync: Sync, context: RunContext
         await prepareState(project, sync)
           .then((paths) => writeRecord(paths, record))
           .catch((error: unknown) => {
-            if (record.status === 'ok') Object.assign(record, ended(error, 'failed'))
+            if (record.status === 'ok') Object.assign(record, ended(explainDisk(error), 'failed'))
           })
       }
       step('recorded')

@@ -83,7 +83,7 @@ function explainOpen(error: unknown, file: string): unknown {
   if (error instanceof CdpError) return error
   const message = error instanceof Error ? error.message : String(error)
   if (
-    /not a valid DuckDB database|Corrupt|checksum|deserialize|Serialization|truncated|trying to read a database file with version/i.test(
+    /not a valid DuckDB database|Could not read enough bytes|Corrupt|checksum|deserialize|Serialization|truncated|trying to read a database file with version/i.test(
       message,
     )
   ) {
@@ -94,6 +94,18 @@ function explainOpen(error: unknown, file: string): unknown {
   }
   return new CdpError('CDP4002', `The state ${file} can't be opened: ${firstLine(message)}`, {
     hint: 'Check that the folder can be written, that the disk has room, and that no other program has the file open. Nothing was sent.',
+    cause: error,
+  })
+}
+
+/** An error of the disk or of rights, in words; others as they are. */
+export function explainDisk(error: unknown): unknown {
+  if (error instanceof CdpError || !(error instanceof Error)) return error
+  const { code = '' } = error as NodeJS.ErrnoException
+  const words = /No space left|Disk quota|Could not write file|Permission denied|Read-only file system|Input\/output error|File too large/i
+  if (!['ENOSPC', 'EDQUOT', 'EROFS', 'EACCES', 'EPERM', 'EIO', 'EFBIG'].includes(code) && !words.test(error.message)) return error
+  return new CdpError('CDP4002', `A file of the state can't be written: ${firstLine(error.message)}`, {
+    hint: 'Check that the folder can be written and that the disk has room, then run again: what was confirmed is not sent twice.',
     cause: error,
   })
 }
