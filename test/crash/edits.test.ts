@@ -47,7 +47,7 @@ describe('a killed append', () => {
       expect(new Set(eventKeys()).size).toBe(receiver.events.length)
       // Held rows cost no request, however often it runs.
       const requests = receiver.requests.length
-      expect((await project.run(['run'])).code).toBe(second.code)
+      expect((await project.look('run')).code).toBe(second.code)
       expect(receiver.requests.length).toBe(requests)
 
       const { stdout } = await project.look('rejected', 'people', '--json', '--show-values')
@@ -57,7 +57,7 @@ describe('a killed append', () => {
         const there = receiver.events.some((event) => event.key === key)
         expect((await project.look('resolve', 'people', key, there ? '--delivered' : '--not-delivered')).code).toBe(0)
       }
-      expect((await project.run(['run'])).code).toBe(0)
+      expect((await project.look('run')).code).toBe(0)
       expect(eventKeys()).toEqual(ROWS.map(({ id }) => id).sort())
       expect((await project.plan()).counts).toMatchObject({ add: 0, held: 0, unchanged: 30 })
     },
@@ -71,7 +71,7 @@ describe('between a kill and the next run', () => {
   beforeEach(async () => {
     project = await makeProject({ url: receiver.url })
     await project.rows(ROWS)
-    expect((await project.run(['run'])).code).toBe(0)
+    expect((await project.look('run')).code).toBe(0)
     await project.rows(NEXT)
     await kill('answered:4')
   })

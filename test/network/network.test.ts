@@ -30,7 +30,7 @@ async function world(): Promise<World> {
   const made = { receiver, proxy, project }
   worlds.push(made)
   await project.rows(BEFORE)
-  expect((await project.run(['run'])).code).toBe(0)
+  expect((await project.look('run')).code).toBe(0)
   await project.rows(AFTER)
   return made
 }
@@ -46,7 +46,7 @@ async function faulty(made: World, exits: number, more: { counts?: object; clean
   expect(record.counts).toMatchObject(more.counts ?? {})
   receiver.fault(() => undefined)
   proxy.fault(() => undefined)
-  const clean = await project.run(['run'])
+  const clean = await project.look('run')
   expect([clean.code, clean.stdout, clean.stderr]).toEqual([0, expect.anything(), expect.anything()])
   await expectConverged(project, receiver, AFTER)
   return stdout

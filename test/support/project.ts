@@ -52,6 +52,8 @@ export interface Ended {
 export interface Child {
   readonly process: ChildProcess
   readonly end: Promise<Ended>
+  /** What it has written to stdout so far. */
+  shown(): string
   /** Resolves when stderr holds the text. */
   said(text: string): Promise<void>
 }
@@ -193,7 +195,12 @@ function follow(child: ChildProcess, argv: readonly string[]): Child {
   })
   // A test that kills it may never look.
   end.catch(() => undefined)
-  return { process: child, end, said: (text) => vi.waitFor(() => expect(stderr).toContain(text), { timeout: 20_000, interval: 20 }) }
+  return {
+    process: child,
+    end,
+    shown: () => stdout,
+    said: (text) => vi.waitFor(() => expect(stderr).toContain(text), { timeout: 20_000, interval: 20 }),
+  }
 }
 
 /** What of the secrets, in any usual encoding, and of the rows a text shows. */

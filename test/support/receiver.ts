@@ -59,6 +59,8 @@ export interface Fault {
   readonly headers?: Readonly<Record<string, string>>
   /** Milliseconds between having the request and answering. */
   readonly delay?: number
+  /** Answers only when it resolves. */
+  readonly until?: Promise<unknown>
   /** Breaks the connection: before the body is read · after applying, no byte of a reply · after half the reply. */
   readonly reset?: 'before' | 'after' | 'half'
   /** Never answers. */
@@ -149,6 +151,7 @@ async function serve(
   const results = (fault.apply ?? !refused) ? request.changes.map((change, i) => apply(store, request, change, i, fault)) : []
   if (fault.hang) return
   if (fault.delay !== undefined) await sleep(fault.delay)
+  await fault.until
   if (fault.reset === 'after') return void incoming.socket.resetAndDestroy()
   await answer(store, request, fault, refused ? undefined : results, outgoing)
 }
