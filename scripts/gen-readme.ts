@@ -22,15 +22,16 @@ export async function readmePage(): Promise<string> {
   )
 }
 
+const out = (write: Out['write']): Out => ({ write, isTTY: false, columns: 100, closed: false })
+const never = (): never => {
+  throw new Error('the demo asks nothing')
+}
+
 /** What the demo prints at a time that does not pass, so that it prints the same each time. */
 async function demo(): Promise<string> {
   const cwd = await mkdtemp(join(tmpdir(), 'cdp-sync-readme-'))
   let stdout = ''
   let stderr = ''
-  const out = (write: Out['write']): Out => ({ write, isTTY: false, columns: 100, closed: false })
-  const never = (): never => {
-    throw new Error('the demo asks nothing')
-  }
   const io: Io = {
     stdout: out((text) => void (stdout += text)),
     stderr: out((text) => void (stderr += text)),

@@ -104,7 +104,8 @@ describe('YAML in the documentation', () => {
     const url = 'http://127.0.0.1:1/'
     const secret = `whsec_${Buffer.alloc(32).toString('base64')}`
     const environ = { DATABASE_URL: 'postgres://u@h/d', CRM_URL: url, WEBHOOK_URL: url, CRM_SECRET: secret }
-    const project = await loadProject({ root, env: undefined, vars: undefined, environ }).finally(() => rm(root, { recursive: true }))
+    const project = await loadProject({ root, env: undefined, vars: undefined, environ })
+    await rm(root, { recursive: true })
     expect(project.syncs.map((it) => it.file)).toEqual([...files.keys()].filter((it) => it.startsWith('syncs/')))
   })
 
@@ -123,13 +124,13 @@ describe('the connector in CONTRIBUTING.md', () => {
   })
 })
 
-describe('links', () => {
-  const slug = (heading: string): string =>
-    heading
-      .toLowerCase()
-      .replace(/[^\w\- ]/g, '')
-      .replaceAll(' ', '-')
+const slug = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replace(/[^\w\- ]/g, '')
+    .replaceAll(' ', '-')
 
+describe('links', () => {
   it('lead to files and headings that are there', () => {
     const broken: string[] = []
     for (const page of PAGES) {
