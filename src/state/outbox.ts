@@ -2,10 +2,10 @@
 import { step } from '../crash.ts'
 import type { Outbox, OutboxRow, Wave } from '../outbox.ts'
 import type { Op } from '../types.ts'
-import { guarded, lit, litTime, unguard } from './db.ts'
+import { lit, litTime, unguard } from './db.ts'
 import type { Db } from './db.ts'
 import type { Header } from './header.ts'
-import { cellJsonSql } from './payload.ts'
+import { selectSql } from './outbox-sql.ts'
 
 /** Entries of one INSERT; longer statements parse slowly. */
 const ENTRIES_PER_STATEMENT = 500
@@ -49,15 +49,17 @@ export async function openOutbox(
     }
   }
 
-  const select = selectSql(header)
+  const selects = { upserts: selectSql(header, false), removals: selectSql(header, true) }
   const ends = new Map(
     (await reader.rows<{ wave: number; last: number }>('SELECT wave, max(n) AS last FROM state.outbox GROUP BY wave')).map((w) => [
       w.wave,
       w.last,
     ]),
   )
-  const bounded = await reader.rows<{ wave: number }>(`SELECT DISTINCT wave FROM state.outbox WHERE after IS NOT NULL OR kind = 'remove'`)
-  const conditional = new Set(bounded.map(({ wave }) => wave))
+  const bounded = await reader.rows<{ wave: number; removes: boolean }>(
+    `SELECT wave, bool_or(kind = 'remove') AS removes FROM state.outbox WHERE after IS NOT NULL OR kind = 'remove' GROUP BY wave`,
+  )
+  const conditional = new Map(bounded.map(({ wave, removes }) => [wave, removes]))
   return {
     async waves() {
       const found = await reader.rows<{ wave: number; op: Op; removes: boolean; rows: number }>(
@@ -71,10 +73,11 @@ export async function openOutbox(
       // Numbers of a wave are contiguous; what must not go leaves gaps.
       const condition = conditional.has(wave) ? `AND ${ELIGIBLE}` : ''
       for (let from = after; from < last; from += limit) {
-        const rows = await reader.rows<RawRow>(
+        const select = conditional.get(wave) ? selects.removals : selects.upserts
+        const rows = await reader.table(
           `${select} WHERE o.n > ${from} AND o.n <= ${Math.min(last, from + limit)} AND o.wave = ${wave} ${condition} ORDER BY o.n`,
         )
-        if (rows.length) return rows.map(toRow)
+        if (rows[0]?.length) return toRows(rows)
       }
       return []
     },
@@ -101,13 +104,49 @@ export async function openOutbox(
 
 /** The changes of a vendor job that an earlier run began, in order. */
 export async function jobRows(db: Db, header: Header, numbers: readonly number[]): Promise<OutboxRow[]> {
-  const rows = await db.rows<RawRow>(`${selectSql(header)} WHERE o.n IN (${numbers.join(', ') || 'NULL'}) ORDER BY o.n`)
-  return rows.map(toRow)
+  const chosen = `o.n IN (${numbers.join(', ') || 'NULL'})`
+  const [upserts, removals] = [
+    `${selectSql(header, false)} WHERE ${chosen} AND o.kind <> 'remove'`,
+    `${selectSql(header, true)} WHERE ${chosen} AND o.kind = 'remove'`,
+  ]
+  return [...toRows(await db.table(upserts)), ...toRows(await db.table(removals))].sort((a, b) => a.n - b.n)
 }
 
-type RawRow = Omit<OutboxRow, 'shared'> & { shared: string[] | null }
+/** Columns of `selectSql` -> rows. */
+function toRows(columns: readonly (readonly unknown[])[]): OutboxRow[] {
+  const [
+    n = [],
+    op = [],
+    key = [],
+    shared = [],
+    match = [],
+    previousMatch = [],
+    fields = [],
+    onCreate = [],
+    ifEmpty = [],
+    changed = [],
+    remoteId = [],
+    id = [],
+    attempts = [],
+  ] = columns
+  return n.map((number, i) => ({
+    n: number as number,
+    op: op[i] as Op,
+    key: unguard(key[i]) ?? '',
+    shared: list(shared[i]) ?? [],
+    match: match[i] as string,
+    previousMatch: previousMatch[i] as string | null,
+    fields: fields[i] as string,
+    onCreate: onCreate[i] as string | null,
+    ifEmpty: ifEmpty[i] as string | null,
+    changed: list(changed[i]),
+    remoteId: unguard(remoteId[i]),
+    id: id[i] as string,
+    attempts: attempts[i] as number,
+  }))
+}
 
-const toRow = (row: RawRow): OutboxRow => ({ ...row, key: unguard(row.key) ?? '', shared: row.shared ?? [] })
+const list = (text: unknown): string[] | null => (text === null ? null : (JSON.parse(text as string) as string[]))
 
 /**
  * A change whose forerunner is not ok waits; a removal is not sent where this run confirmed something: at its address, or
@@ -118,76 +157,6 @@ const ELIGIBLE = `
 AND (o.kind <> 'remove' OR (
   NOT EXISTS (FROM state.outbox u WHERE u.kind <> 'remove' AND u.address = o.address)
   AND (o.remote_id IS NULL OR o.remote_id NOT IN (SELECT remote_id FROM state.journal WHERE remote_id IS NOT NULL))))`
-
-/** Members that each begin with a comma, as an object. */
-const object = (inner: string): string => `'{' || substr(${inner}, 2) || '}'`
-
-function selectSql(header: Header): string {
-  const list = (positions: readonly number[], from: string, keep: (position: number, cell: string) => string): string => {
-    const parts = positions.map((position) => {
-      const cell = `${from}[${position}]`
-      const name = JSON.stringify(header.fields[position - 1] ?? '')
-      return `CASE WHEN ${keep(position, cell)} THEN ${lit(`,${name}:`)} || ${cellJsonSql(cell)} ELSE '' END`
-    })
-    return parts.join(' || ') || `''`
-  }
-  const written = new Set(header.nullsWritten)
-  const special = new Set([...header.match, ...header.onCreate, ...header.ifEmpty])
-  const plain = header.fields.map((_, i) => i + 1).filter((position) => !special.has(position))
-  const sent = (position: number, cell: string): string => {
-    const nulls = written.has(position) ? '' : ` AND (o.kind <> 'add' OR ${cell} <> 'jnull')`
-    const changed =
-      header.send === 'changed' ? ` AND (o.differs IS NULL OR list_contains(o.differs, ${lit(header.fields[position - 1] ?? '')}))` : ''
-    return `${cell} IS NOT NULL${nulls}${changed}`
-  }
-  const fields = object(`(${list(plain, 'o.payload', sent)}${metaSql(header)})`)
-  const match = header.any
-    ? object(`(${anyMatchSql(header)})`)
-    : object(`(${list(header.match, `coalesce(o.payload, o.known)`, (_, cell) => `${cell} IS NOT NULL AND ${cell} <> 'jnull'`)})`)
-  const moved = header.match.map((p) => `(o.payload[${p}] IS DISTINCT FROM o.known[${p}])`).join(' OR ') || 'FALSE'
-  const previous = header.any
-    ? 'NULL'
-    : `CASE WHEN o.known IS NOT NULL AND o.payload IS NOT NULL AND (${moved}) THEN ${object(`(${list(header.match, 'o.known', (_, cell) => `${cell} IS NOT NULL AND ${cell} <> 'jnull'`)})`)} END`
-  const bag = (positions: readonly number[]): string =>
-    positions.length ? `CASE WHEN o.kind <> 'remove' THEN ${object(`(${list(positions, 'o.payload', sent)})`)} END` : 'NULL'
-  return `
-SELECT o.n, o.op, ${guarded('o.key')} AS key, ${header.any ? '[o.address] || coalesce(o.more, [])' : 'NULL'} AS shared, ${match} AS match, ${previous} AS "previousMatch",
-  CASE WHEN o.kind = 'remove' THEN ${removalSql(header, plain)} ELSE ${fields} END AS fields,
-  ${bag(header.onCreate)} AS "onCreate", ${bag(header.ifEmpty)} AS "ifEmpty", o.differs AS changed, o.remote_id AS "remoteId", o.id, o.attempts
-FROM state.outbox o`
-}
-
-/** Fields that are rendered when they are sent; a repeat under one id carries what the first one did. */
-function metaSql(header: Header): string {
-  return header.meta
-    .map(({ name, meta }) => {
-      const value = meta === 'sync' ? lit(header.sync) : meta === 'run' ? 'o.run' : 'o.sent_at'
-      return ` || ${lit(`,${JSON.stringify(name)}:`)} || to_json(${value})::VARCHAR`
-    })
-    .join('')
-}
-
-/** Fields of a removal: none for a delete, nulls for `clear`, the constants for `set`. */
-function removalSql(header: Header, plain: readonly number[]): string {
-  if (header.removal === 'set') return lit(header.removeSet ?? '{}')
-  if (header.removal !== 'clear') return `'{}'`
-  const parts = plain.map(
-    (position) =>
-      `CASE WHEN o.known[${position}] IS NOT NULL THEN ${lit(`,${JSON.stringify(header.fields[position - 1] ?? '')}:null`)} ELSE '' END`,
-  )
-  return object(`(${parts.join(' || ') || `''`})`)
-}
-
-/** An any-of member names the identifiers it stands for: all it has when it is added, those that go when it is removed. */
-function anyMatchSql(header: Header): string {
-  const parts = header.match.map((position) => {
-    const name = header.fields[position - 1] ?? ''
-    const prefix = `${name}:`
-    const found = `list_filter([o.address] || coalesce(o.more, []), lambda x: starts_with(x, ${lit(prefix)}))[1]`
-    return `CASE WHEN ${found} IS NOT NULL THEN ${lit(`,${JSON.stringify(name)}:`)} || to_json(substr(${found}, ${prefix.length + 1}))::VARCHAR ELSE '' END`
-  })
-  return parts.join(' || ') || `''`
-}
 
 /** Contiguous runs of ascending numbers. */
 function ranges(numbers: readonly number[]): [number, number][] {
