@@ -63,9 +63,9 @@ function naive(kind: Kind, rows: readonly Row[], snapshot: Map<string, Known>) {
 }
 
 const row = fc.record({
-  id: fc.oneof({ weight: 30, arbitrary: fc.nat(12).map(String) }, { weight: 1, arbitrary: fc.constant(null) }),
+  id: fc.oneof({ weight: 30, arbitrary: fc.nat(7).map(String) }, { weight: 1, arbitrary: fc.constant(null) }),
   email: fc.oneof(
-    { weight: 10, arbitrary: fc.constantFrom('a@x.io', 'b@x.io', 'C@x.io', 'c@x.io ', 'd@x.io', 'e@x.io', 'f@x.io', 'g@x.io', 'h@x.io') },
+    { weight: 10, arbitrary: fc.constantFrom('a@x.io', 'b@x.io', 'C@x.io', 'c@x.io ', 'd@x.io', 'e@x.io', 'f@x.io') },
     { weight: 1, arbitrary: fc.constantFrom(null, ' ') },
   ),
   phone: fc.constantFrom('1', '2', '', null),
@@ -76,9 +76,11 @@ const table = fc.oneof(
   { weight: 4, arbitrary: fc.uniqueArray(row, { maxLength: 9, selector: ({ id }) => id ?? 'null' }) },
   { weight: 1, arbitrary: fc.array(row, { maxLength: 12 }) },
 )
-// 50 chains of 4 tables: 200 diffs.
+// 25 chains of 4 tables by each kind of address: 200 diffs.
 const chains = {
   numRuns: Number(process.env['PBT_RUNS'] ?? 25),
+  // A chain is slow to shrink, and short enough to read.
+  endOnFailure: true,
   ...(process.env['PBT_SEED'] ? { seed: Number(process.env['PBT_SEED']) } : {}),
 }
 

@@ -96,8 +96,12 @@ describe('the id of a change', () => {
 
   it('is a new one each time a row changes, also back to what it was', async () => {
     w = await world(service('match'))
-    const ids = new Set<string | undefined>()
-    for (const plan of ['free', 'pro', 'free', 'pro']) ids.add((await ran(w, [person('1', 'a@x.io', plan)])).sent[0]?.id)
+    const ids = new Set<string>()
+    for (const plan of ['free', 'pro', 'free', 'pro']) {
+      const { sent } = await ran(w, [person('1', 'a@x.io', plan)])
+      expect(sent.map(({ fields }) => fields)).toEqual([{ plan }])
+      ids.add(sent[0]?.id ?? '')
+    }
     expect(ids.size).toBe(4)
   })
 
