@@ -27,7 +27,9 @@ describe.each<Kind>(['key', 'match', 'renames', 'membership', 'any'])('a sync ad
     const second = await w.plan()
     expect(second.counts).toMatchObject({ add: 0, change: kind === 'membership' || kind === 'any' ? 0 : 1, remove: 1 })
     expect(await w.run()).toMatchObject({ status: 'ok' })
-    expect([...w.service.records().keys()].sort()).toEqual(kind === 'any' ? ['email:a@x.io', 'phone:11'] : [kind === 'key' ? '1' : 'a@x.io'])
+    expect([...w.service.records().keys()].sort()).toEqual(
+      kind === 'any' ? ['email:a@x.io', 'phone:11'] : [kind === 'key' ? '1' : 'a@x.io'],
+    )
     expect((await w.plan()).counts).toMatchObject({ add: 0, change: 0, remove: 0 })
   })
 })

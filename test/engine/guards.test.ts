@@ -40,6 +40,8 @@ const counting: Record<string, (n: number, base: number) => GuardInput> = {
   changes: (n, base) => input({ counts: { ...none, change: n }, owned: base, rows: 1 }),
 }
 
+const mapped = (n: number, base: number): boolean => refused({}, input({ mapping: n, owned: base, rows: 1 })).includes('mapping')
+
 describe('a default', () => {
   it.each(['deletes', 'identities', 'invalid'])('of %s refuses above 10 % and 50, or 50 % and 5', (name) => {
     const at = (n: number, base: number): boolean => refused({}, counting[name]!(n, base)).includes(name)
@@ -48,8 +50,7 @@ describe('a default', () => {
   })
 
   it('of mapping refuses above 10 % and 1,000', () => {
-    const at = (n: number, base: number): boolean => refused({}, counting['mapping']!(n, base)).includes('mapping')
-    expect([at(1000, 2000), at(1001, 2000), at(1001, 10_010), at(6, 6)]).toEqual([false, true, false, false])
+    expect([mapped(1000, 2000), mapped(1001, 2000), mapped(1001, 10_010), mapped(6, 6)]).toEqual([false, true, false, false])
   })
 
   it('of adds and changes is none', () => {
@@ -69,7 +70,7 @@ describe('a default', () => {
 describe('a written guard', () => {
   it.each(Object.keys(counting))('replaces the default of %s, is absolute with max_rows, and false turns it off', (name) => {
     const at = (guard: object | false, n: number, base = 1000): boolean =>
-      refused({ [name]: guard } as Sync['guards'], counting[name]!(n, base)).includes(name)
+      refused({ [name]: guard }, counting[name]!(n, base)).includes(name)
     expect([at({ max_rows: 3 }, 3), at({ max_rows: 3 }, 4)]).toEqual([false, true])
     expect([at({ max_rows: 0 }, 0), at({ max_rows: 0 }, 1)]).toEqual([false, true])
     expect([at({ max_percent: 1 }, 10), at({ max_percent: 1 }, 11)]).toEqual([false, true])

@@ -210,9 +210,9 @@ describe('a record that has several addresses', () => {
   })
 })
 
-describe('members with several identifiers', () => {
-  const both = (id: string, email: string | null, phone: string | null) => person(id, email, 'free', phone)
+const both = (id: string, email: string | null, phone: string | null) => person(id, email, 'free', phone)
 
+describe('members with several identifiers', () => {
   it('lose only the identifiers that no other row has', async () => {
     w = await world(service('any'))
     await ran(w, [both('1', 'a@x.io', '11'), both('2', 'b@x.io', '11')])

@@ -116,7 +116,7 @@ describe('a state', () => {
     expect(record).toMatchObject({ exit_code: 1, error: { code: 'CDP4003' } })
     await expect(w.plan()).rejects.toMatchObject({ code: 'CDP4003' })
     expect(await adoptTarget(w.project, w.sync, w.context())).toEqual({ from: 'Account 1', to: 'Sandbox' })
-    expect((await ran(w)).sent.map(({ remoteId }) => remoteId).sort()).toEqual(['R1', 'R2'])
+    expect((await ran(w)).sent.map(({ remoteId }) => String(remoteId)).sort()).toEqual(['R1', 'R2'])
   })
 
   it('is refused for another list, where options select the target', async () => {

@@ -172,17 +172,17 @@ describe('meta fields', () => {
   })
 })
 
-describe('columns that come, go and change their type', () => {
-  const sql = (columns: string): void => {
-    w.sync = {
-      ...w.sync,
-      model: {
-        ...w.sync.model,
-        sql: `select ${columns} from read_csv('rows.csv', all_varchar = true, nullstr = '\\N', header = true, delim = ',', quote = '"')`,
-      },
-    }
+const sql = (columns: string): void => {
+  w.sync = {
+    ...w.sync,
+    model: {
+      ...w.sync.model,
+      sql: `select ${columns} from read_csv('rows.csv', all_varchar = true, nullstr = '\\N', header = true, delim = ',', quote = '"')`,
+    },
   }
+}
 
+describe('columns that come, go and change their type', () => {
   it('that no field uses cause no change', async () => {
     w = await world(service('match'))
     await ran(w, [person('1', 'a@x.io', 'free', '1')])

@@ -270,7 +270,7 @@ describe('on_remove', () => {
     const { sent } = await ran(w, two.slice(1))
     expect(sent).toHaveLength(1)
     expect(sent[0]).toMatchObject({ op: 'update', key: '1', fields: { plan: 'former' } })
-    expect(String(sent[0]?.fields['rank'])).toBe('1.1')
+    expect(sent[0]?.fields['rank']).toBe(1.1)
     expect(await pending(w)).toEqual({})
   })
 

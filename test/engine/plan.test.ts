@@ -34,6 +34,9 @@ const mess = (): ReturnType<typeof person>[] => [
   person('42', null),
 ]
 
+const temporary = async () =>
+  (await readdir(tmpdir())).filter((name) => /^cdp-sync-[^w]/.test(name) && !name.startsWith('cdp-sync-test')).sort()
+
 describe('a plan', () => {
   it.each<Kind>(['key', 'match', 'renames', 'membership', 'any'])(
     'is the same every time, byte for byte, in whatever order the rows come, by %s',
@@ -55,8 +58,6 @@ describe('a plan', () => {
     w = await world(service('match'))
     await ran(w, people(3))
     await w.model(people(2, 'pro'))
-    const temporary = async () =>
-      (await readdir(tmpdir())).filter((name) => /^cdp-sync-[^w]/.test(name) && !name.startsWith('cdp-sync-test')).sort()
     const [before, temps] = [await listing(w.project.root), await temporary()]
     await w.plan()
     expect(await listing(w.project.root)).toEqual(before)
