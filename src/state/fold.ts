@@ -7,6 +7,7 @@ import type { Db } from './db.ts'
 import { lit } from './db.ts'
 import { OWNING, setMeta } from './header.ts'
 import type { Header } from './header.ts'
+import { PENDING } from './schema.ts'
 
 /** `list` by position, with `base` where it has nothing. */
 const merged = (list: string, base: string): string =>
@@ -20,26 +21,31 @@ export function projected(header: Pick<Header, 'any' | 'match' | 'fields'>, list
 }
 
 /**
- * Builds in memory: `settled` (number -> final outcome), `folded` (new snapshot rows), `touched` (addresses whose old
- * snapshot row goes), `judged` (new verdicts). Reads `state.*` only.
+ * Builds in memory: `settled` (number -> final outcome), `ended` and `reached` (the changes with it, by number and by
+ * address), `folded` (new snapshot rows), `touched` (addresses whose old snapshot row goes), `judged` (new verdicts). Reads
+ * `state.*` only. Payloads stay in the outbox until they are written to the snapshot: copies of them are what costs.
  */
 export async function prepareFold(db: Db, header: Header): Promise<{ uncertain: number }> {
+  const { detailed } = await db.one<{ detailed: boolean }>(
+    'SELECT count(*) > 0 AS detailed FROM state.journal WHERE remote_id IS NOT NULL OR code IS NOT NULL OR message IS NOT NULL OR field IS NOT NULL',
+  )
+  const last = (name: string): string => (detailed ? `arg_max(${name}, seq)` : 'NULL::VARCHAR') + ` AS ${name}`
   await db.run(`
 CREATE OR REPLACE TABLE settled AS
 WITH each_entry AS (SELECT unnest(generate_series(first, last)) AS n, * EXCLUDE (first, last) FROM state.journal)
-SELECT n, arg_max(result, seq) AS result, arg_max(remote_id, seq) AS remote_id, arg_max(code, seq) AS code,
-  arg_max(message, seq) AS message, arg_max(field, seq) AS field, max(noted_at) AS noted_at,
+SELECT n, arg_max(result, seq) AS result, ${['remote_id', 'code', 'message', 'field'].map(last).join(', ')}, max(noted_at) AS noted_at,
   -- Asked once without an answer: no later refusal can tell what the first attempt did.
   bool_or(result = 'unknown') AS doubted
 FROM each_entry GROUP BY n`)
   await db.run(`
 CREATE OR REPLACE TABLE ended AS
-SELECT o.*, s.remote_id AS new_remote_id, s.result, s.code, s.message, s.field, s.noted_at, s.doubted,
+SELECT o.n, o.op, o.kind, o.key, o.address, o.more, o.previous, o.attempts,
+  s.remote_id AS new_remote_id, s.result, s.code, s.message, s.field, s.noted_at, s.doubted,
   s.result IN ('ok', 'accepted') OR (s.result = 'absent' AND o.kind = 'remove') AS done,
   s.result IN ('intent', 'unknown') OR (s.doubted AND s.result IN ('rejected', 'retry')) AS vague
 FROM state.outbox o JOIN settled s USING (n)`)
   await db.run(`
-CREATE OR REPLACE TABLE reached AS
+CREATE OR REPLACE VIEW reached AS
 SELECT unnest([address] || coalesce(more, [])) AS address, FALSE AS given_up, * EXCLUDE (address) FROM ended WHERE more IS NOT NULL
 UNION ALL SELECT address, FALSE, * EXCLUDE (address) FROM ended WHERE more IS NULL
 UNION ALL SELECT previous, TRUE, * EXCLUDE (address) FROM ended WHERE previous IS NOT NULL`)
@@ -47,11 +53,11 @@ UNION ALL SELECT previous, TRUE, * EXCLUDE (address) FROM ended WHERE previous I
   // previous attempts and first_run are carried over only while the same payload was refused before.
   await db.run(`
 CREATE OR REPLACE TABLE judged AS
-SELECT e.key, e.address, CASE WHEN e.kind = 'remove' THEN 'remove' ELSE 'write' END AS op, e.payload, ${lit(header.context)} AS context,
+SELECT e.key, e.address, CASE WHEN e.kind = 'remove' THEN 'remove' ELSE 'write' END AS op, o.payload, ${lit(header.context)} AS context,
   e.result AS outcome, e.code, e.message, e.field, (e.attempts + 1)::INTEGER AS attempts,
   CASE WHEN e.attempts > 0 THEN v.first_run ELSE ${lit(header.run)} END AS first_run, ${lit(header.run)} AS run, e.noted_at
-FROM ended e LEFT JOIN state.verdicts v ON v.address = e.address AND v.op = CASE WHEN e.kind = 'remove' THEN 'remove' ELSE 'write' END
-WHERE e.result IN ('rejected', 'absent', 'exists') AND NOT e.done`)
+FROM (FROM ended WHERE result IN ('rejected', 'absent', 'exists') AND NOT done) e JOIN state.outbox o USING (n)
+LEFT JOIN state.verdicts v ON v.address = e.address AND v.op = CASE WHEN e.kind = 'remove' THEN 'remove' ELSE 'write' END`)
   return db.one(`SELECT count(*) AS uncertain FROM ended WHERE vague`)
 }
 
@@ -59,45 +65,51 @@ async function foldRows(db: Db, header: Header): Promise<void> {
   const keeps = header.mode !== 'append'
   const owning = OWNING.includes(header.mode)
   const payload = (list: string): string => (keeps ? projected(header, list, 'r.address') : 'NULL::VARCHAR[]')
-  await db.run(`
-CREATE OR REPLACE TABLE folded AS
--- Confirmed or accepted: the payload is what the destination holds now.
-SELECT r.address, r.key, ${keeps ? 'r.hash' : 'NULL::UBIGINT'} AS hash, ${payload(merged('r.payload', 'r.known'))} AS payload,
-  coalesce(r.new_remote_id, r.remote_id) AS remote_id, ${lit(header.mode)} AS mode,
+  // Confirmed or accepted: the payload is what the destination holds now.
+  const confirmed = `
+SELECT r.address, r.key, ${keeps ? 'o.hash' : 'NULL::UBIGINT'} AS hash, ${payload(merged('o.payload', 'o.known'))} AS payload,
+  coalesce(r.new_remote_id, o.remote_id) AS remote_id, ${lit(header.mode)} AS mode,
   ${owning ? 'TRUE' : 'coalesce(old.owned, FALSE)'} AS owned, r.noted_at AS confirmed_at, ${lit(header.run)} AS run,
-  r.result = 'accepted' AS accepted, FALSE AS gone, FALSE AS uncertain, NULL AS pending
-FROM reached r ${owning ? '' : 'LEFT JOIN state.snapshot old USING (address)'}
-WHERE r.done AND r.kind <> 'remove' AND NOT r.given_up
-UNION ALL
+  r.result = 'accepted' AS accepted, FALSE AS gone, FALSE AS uncertain, NULL::${PENDING} AS pending
+FROM state.outbox o JOIN reached r USING (n) ${owning ? '' : 'LEFT JOIN known_owners old ON old.address = r.address'}
+WHERE r.done AND r.kind <> 'remove' AND NOT r.given_up`
+  // Its own rows in the snapshot are gone when this is read.
+  if (!owning)
+    await db.run(
+      `CREATE OR REPLACE TABLE known_owners AS SELECT address, owned FROM state.snapshot WHERE owned AND address IN (SELECT address FROM reached)`,
+    )
+  await db.run(`
+CREATE OR REPLACE TABLE doubted AS
 -- May have been applied: what was confirmed before stays, with what may have been sent beside it. Both ends of a rename are
 -- in doubt, and neither may be reached by the record's id: nobody knows which of them it is.
-SELECT r.address, coalesce(old.key, r.key), old.hash, old.payload,
-  CASE WHEN r.previous IS NULL THEN coalesce(old.remote_id, r.remote_id) END, coalesce(old.mode, ${lit(header.mode)}),
-  coalesce(old.owned, FALSE) OR ${owning ? 'TRUE' : 'FALSE'}, old.confirmed_at, old.run, coalesce(old.accepted, FALSE), coalesce(old.gone, FALSE), TRUE,
-  {op: r.op, key: r.key, payload: r.payload, id: CASE WHEN r.previous IS NULL THEN r.id END, run: r.run, sent_at: r.sent_at, changed: r.differs}
-FROM reached r LEFT JOIN state.snapshot old USING (address)
-WHERE r.vague AND NOT (r.given_up AND EXISTS (FROM reached q WHERE q.address = r.address AND NOT q.given_up AND (q.done OR q.vague)))
+SELECT r.address, coalesce(old.key, r.key) AS key, old.hash, old.payload,
+  CASE WHEN r.previous IS NULL THEN coalesce(old.remote_id, o.remote_id) END AS remote_id, coalesce(old.mode, ${lit(header.mode)}) AS mode,
+  coalesce(old.owned, FALSE) OR ${owning ? 'TRUE' : 'FALSE'} AS owned, old.confirmed_at, old.run, coalesce(old.accepted, FALSE) AS accepted,
+  coalesce(old.gone, FALSE) AS gone, TRUE AS uncertain,
+  {op: r.op, key: r.key, payload: o.payload, id: CASE WHEN r.previous IS NULL THEN o.id END, run: o.run, sent_at: o.sent_at, changed: o.differs}::${PENDING} AS pending
+FROM (FROM reached WHERE vague) r JOIN state.outbox o USING (n) LEFT JOIN state.snapshot old ON old.address = r.address
+WHERE NOT (r.given_up AND EXISTS (FROM reached q WHERE q.address = r.address AND NOT q.given_up AND (q.done OR q.vague)))
 UNION ALL
 -- "There is one already", after an insert that nobody answered: it may be ours.
 SELECT r.address, r.key, NULL, NULL, NULL, ${lit(header.mode)}, TRUE, NULL, NULL, FALSE, FALSE, FALSE, NULL
-FROM reached r LEFT JOIN state.snapshot old USING (address)
-WHERE r.result = 'exists' AND (r.doubted OR old.uncertain)`)
+FROM (FROM reached WHERE result = 'exists') r LEFT JOIN state.snapshot old ON old.address = r.address
+WHERE r.doubted OR old.uncertain`)
+  const all = `FROM doubted UNION ALL ${confirmed}`
   // Two members may carry one identifier; the confirmed one says what is there, and the lowest key owns it.
-  if (header.any) {
-    await db.run(
-      `CREATE OR REPLACE TABLE folded AS SELECT * FROM folded QUALIFY row_number() OVER (PARTITION BY address ORDER BY uncertain, key) = 1`,
-    )
-  }
+  await db.run(
+    `CREATE OR REPLACE VIEW folded AS ${header.any ? `SELECT * FROM (${all}) QUALIFY row_number() OVER (PARTITION BY address ORDER BY uncertain, key) = 1` : all}`,
+  )
   await db.run(`
 CREATE OR REPLACE TABLE touched AS
-SELECT address FROM reached WHERE done UNION SELECT address FROM reached WHERE result = 'absent' UNION SELECT address FROM folded`)
+SELECT address FROM reached WHERE done OR result = 'absent' UNION ALL SELECT address FROM doubted`)
 }
 
 /** SQL that writes the fold and empties outbox, journal and header; to run inside one transaction. */
 export const FOLD = `
 DELETE FROM state.snapshot WHERE address IN (SELECT address FROM touched);
 INSERT INTO state.snapshot SELECT * FROM folded;
-DELETE FROM state.verdicts WHERE address IN (SELECT address FROM touched) OR (address, op) IN (SELECT address, op FROM judged);
+DELETE FROM state.verdicts WHERE address IN (SELECT address FROM touched);
+DELETE FROM state.verdicts WHERE (address, op) IN (SELECT address, op FROM judged);
 INSERT INTO state.verdicts SELECT * FROM judged;
 DELETE FROM state.outbox; DELETE FROM state.journal; DELETE FROM state.jobs;
 DELETE FROM state.meta WHERE name = 'header';
@@ -130,8 +142,9 @@ export async function viewUncertain(db: Db): Promise<void> {
   await db.run(`ALTER VIEW snap RENAME TO known; CREATE VIEW snap AS SELECT * REPLACE (TRUE AS uncertain) FROM known`)
 }
 
-export async function dropFold(db: Db): Promise<void> {
-  for (const table of ['settled', 'ended', 'reached', 'folded', 'touched', 'judged']) await db.run(`DROP TABLE IF EXISTS ${table}`)
+async function dropFold(db: Db): Promise<void> {
+  for (const view of ['folded', 'reached']) await db.run(`DROP VIEW IF EXISTS ${view}`)
+  for (const table of ['settled', 'ended', 'doubted', 'touched', 'judged', 'known_owners']) await db.run(`DROP TABLE IF EXISTS ${table}`)
 }
 
 /** SQL that stores the number of snapshot rows: a write-ahead log that lost its end is found at the next open. Runs after the fold. */

@@ -222,23 +222,37 @@ export async function commit(db: Db, input: CommitInput): Promise<void> {
       `UPDATE state.snapshot SET hash = w.hash FROM wanted w WHERE snapshot.address = w.address AND snapshot.hash = w.old_hash;`,
     )
   const status = input.any ? 'own_status' : 'classified'
+  const found = input.first
+    ? { quiet: 0, rest: 0 }
+    : await db.one<{ quiet: number; rest: number }>(
+        `SELECT count(*) FILTER (status = 'quiet') AS quiet, count(*) FILTER (status <> 'quiet') AS rest FROM ${status}`,
+      )
+  const { verdicts } = await db.one<{ verdicts: number }>('SELECT count(*) AS verdicts FROM state.verdicts')
+  // An update scans the snapshot, whether it finds something or not.
   if (input.compares && !input.first) {
     const unsettled = input.header ? ` AND address NOT IN (SELECT address FROM folded WHERE NOT uncertain)` : ''
-    statements.push(
-      // Equal payload: the row is as delivered, whoever has it now and whatever else changed in it.
-      `UPDATE state.snapshot SET key = q.key, hash = q.hash, gone = FALSE FROM (SELECT address, key, hash FROM ${status} WHERE status = 'quiet') q WHERE snapshot.address = q.address;`,
-      // What did not arrive must be looked at again even if its columns do not change: the mapping may have.
-      `UPDATE state.snapshot SET hash = NULL WHERE address IN (SELECT address FROM ${status} WHERE status <> 'quiet')${unsettled};`,
-    )
+    if (found.quiet > 0)
+      statements.push(
+        // Equal payload: the row is as delivered, whoever has it now and whatever else changed in it.
+        `UPDATE state.snapshot SET key = q.key, hash = q.hash, gone = FALSE FROM (SELECT address, key, hash FROM ${status} WHERE status = 'quiet') q WHERE snapshot.address = q.address;`,
+      )
+    if (found.rest > 0)
+      statements.push(
+        // What did not arrive must be looked at again even if its columns do not change: the mapping may have.
+        `UPDATE state.snapshot SET hash = NULL WHERE address IN (SELECT address FROM ${status} WHERE status <> 'quiet')${unsettled};`,
+      )
     if (input.placement.edited.size > 0) statements.push(`UPDATE state.snapshot SET hash = NULL WHERE ${doubtfulRows(input)};`)
-    statements.push(`DELETE FROM state.snapshot WHERE address IN (SELECT address FROM gone WHERE forgotten);`)
-    statements.push(
-      `UPDATE state.snapshot SET gone = TRUE WHERE address IN (SELECT address FROM gone WHERE NOT forgotten${input.marksGone ? '' : ' AND NOT owned'});`,
-    )
+    if ((await db.one<{ n: number }>('SELECT count(*) AS n FROM gone')).n > 0)
+      statements.push(
+        `DELETE FROM state.snapshot WHERE address IN (SELECT address FROM gone WHERE forgotten);`,
+        `UPDATE state.snapshot SET gone = TRUE WHERE address IN (SELECT address FROM gone WHERE NOT forgotten${input.marksGone ? '' : ' AND NOT owned'});`,
+      )
   }
   if (input.header) statements.push(FOLD)
   statements.push(
-    `DELETE FROM state.verdicts WHERE (op = 'write' AND address NOT IN (SELECT address FROM wanted)) OR (op = 'remove' AND address NOT IN (SELECT address FROM state.snapshot));`,
+    verdicts === 0
+      ? ''
+      : `DELETE FROM state.verdicts WHERE (op = 'write' AND address NOT IN (SELECT address FROM wanted)) OR (op = 'remove' AND address NOT IN (SELECT address FROM state.snapshot));`,
     input.placement.reserve && !input.header ? input.placement.reserve : '',
     input.placement.commit,
     ...Object.entries(input.meta).map(([name, value]) => setMeta(name, value)),
