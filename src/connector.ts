@@ -83,6 +83,8 @@ export interface Change {
   readonly op: Op
   /** The match fields with the values to find the record by. Of an any-of match only those to add or remove. */
   readonly match: Fields
+  /** The same as JSON text, exact; cheaper than `match`, for nothing is decoded. */
+  readonly matchJson: RawJson
   /** What to write, match fields apart: with `send: changed` only what differs, else all. Empty for a removal. */
   readonly fields: Fields
   /** The same as JSON text, exact; cheaper than `fields`, for nothing is decoded. */

@@ -142,8 +142,8 @@ export function scopeOf(batch: Batch, changes: readonly Change[]): RequestScope 
 export function bodyOf({ sync, run, changes }: Batch): string {
   let text = `{"sync":${JSON.stringify(sync)},"run":${JSON.stringify(run)},"changes":[`
   let separator = ''
-  for (const { op, key, match, fieldsJson, previousMatch, remoteId, id } of changes) {
-    text += `${separator}{"op":"${op}","key":${JSON.stringify(key)},"match":${encodeJson(match)}`
+  for (const { op, key, matchJson, fieldsJson, previousMatch, remoteId, id } of changes) {
+    text += `${separator}{"op":"${op}","key":${JSON.stringify(key)},"match":${matchJson.text}`
     if (op !== 'delete') text += `,"fields":${fieldsJson.text}`
     if (previousMatch !== null) text += `,"previous_match":${encodeJson(previousMatch)}`
     if (remoteId !== null) text += `,"remote_id":${JSON.stringify(remoteId)}`

@@ -39,6 +39,7 @@ const fieldsOf = (text: string | null): Fields => (text === null || text === '{}
 class OutboxChange implements Change {
   readonly key: string
   readonly op: Op
+  readonly matchJson: RawJson
   readonly fieldsJson: RawJson
   readonly changed: readonly string[] | null
   readonly remoteId: string | null
@@ -51,6 +52,7 @@ class OutboxChange implements Change {
     this.#row = row
     this.key = row.key
     this.op = row.op
+    this.matchJson = new RawJson(row.match)
     this.fieldsJson = new RawJson(row.fields)
     this.changed = row.changed
     this.remoteId = row.remoteId

@@ -9,8 +9,6 @@ export interface Db {
   run(sql: string): Promise<void>
   /** All rows as objects; BIGINTs as numbers (counts and row numbers stay far below 2^53). */
   rows<Row extends object>(sql: string): Promise<Row[]>
-  /** All rows as columns, as the driver gives them: cheaper than objects. */
-  table(sql: string): Promise<readonly (readonly unknown[])[]>
   /** The first row; throws when there is none. */
   one<Row extends object>(sql: string): Promise<Row>
   /** Chunks of columns, in order; texts through `guarded`/`unguard`. Runs on a connection of its own, so that this one stays free. */
@@ -66,9 +64,6 @@ function wrap(instance: DuckDBInstance, connection: DuckDBConnection): Db {
     async rows<Row extends object>(sql: string) {
       const reader = await connection.runAndReadAll(sql)
       return reader.getRowObjectsJS().map(plain) as Row[]
-    },
-    async table(sql) {
-      return (await connection.runAndReadAll(sql)).getColumns()
     },
     async one<Row extends object>(sql: string) {
       const [row] = await self.rows<Row>(sql)

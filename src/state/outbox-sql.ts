@@ -1,5 +1,5 @@
 /** The changes of an outbox as SQL writes them: JSON texts, exact, built from what was recorded. */
-import { guarded, lit } from './db.ts'
+import { lit } from './db.ts'
 import type { Header } from './header.ts'
 import { cellJsonSql } from './payload.ts'
 
@@ -7,8 +7,8 @@ import { cellJsonSql } from './payload.ts'
 const object = (inner: string): string => `'{' || substr(${inner}, 2) || '}'`
 
 /**
- * The columns of an OutboxRow, in the order of `COLUMNS`, of upserts or of removals. \`changed\` and \`shared\` are JSON texts;
- * texts a driver might clip are guarded.
+ * Number and text of each change, of upserts or of removals: the members of an OutboxRow with U+001F between, which JSON
+ * texts never hold; nothing for null. `key`, `changed`, `shared` and `remoteId` are JSON texts.
  */
 export function selectSql(header: Header, removes: boolean): string {
   const list = (positions: readonly number[], from: string, keep: (position: number, cell: string) => string): string => {
@@ -39,11 +39,22 @@ export function selectSql(header: Header, removes: boolean): string {
       : `CASE WHEN o.known IS NOT NULL AND (${moved}) THEN ${object(`(${list(header.match, 'o.known', (_, cell) => `${cell} IS NOT NULL AND ${cell} <> 'jnull'`)})`)} END`
   const bag = (positions: readonly number[]): string =>
     positions.length && !removes ? object(`(${list(positions, 'o.payload', sent)})`) : 'NULL'
-  const shared = header.any ? `to_json([o.address] || coalesce(o.more, []))::VARCHAR` : 'NULL'
-  return `
-SELECT o.n::DOUBLE, o.op, ${guarded('o.key')}, ${shared}, ${match}, ${previous}, ${removes ? removalSql(header, plain) : fields},
-  ${bag(header.onCreate)}, ${bag(header.ifEmpty)}, to_json(o.differs)::VARCHAR, ${guarded('o.remote_id')}, o.id, o.attempts
-FROM state.outbox o`
+  const members = [
+    'o.n',
+    'o.op',
+    'to_json(o.key)',
+    header.any ? 'to_json([o.address] || coalesce(o.more, []))' : 'NULL',
+    match,
+    previous,
+    removes ? removalSql(header, plain) : fields,
+    bag(header.onCreate),
+    bag(header.ifEmpty),
+    'to_json(o.differs)',
+    'to_json(o.remote_id)',
+    'o.id',
+    'o.attempts',
+  ]
+  return `SELECT o.n AS n, concat(${members.join(', chr(31), ')}) AS text FROM state.outbox o`
 }
 
 /** Fields that are rendered when they are sent; a repeat under one id carries what the first one did. */

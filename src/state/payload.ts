@@ -182,7 +182,7 @@ async function evaluateDistinct(db: Db, placed: PlacedField, raw: (name: string)
 
 /** SQL: the JSON text of a cell. */
 export const cellJsonSql = (cell: string): string =>
-  `CASE WHEN ${cell}[1] = 's' THEN to_json(substr(${cell}, 2))::VARCHAR ELSE substr(${cell}, 2) END`
+  `CASE WHEN starts_with(${cell}, 's') THEN to_json(substr(${cell}, 2))::VARCHAR ELSE substr(${cell}, 2) END`
 
 /** SQL: the names of the positions at which `list` has something else than `base`. */
 export function differsSql(fields: readonly PlacedField[], list: string, base: string): string {

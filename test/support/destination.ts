@@ -32,6 +32,7 @@ export function change(key: string, fields: Fields = {}, more: Partial<Change> =
     match: {},
     fields,
     fieldsJson: new RawJson(encodeJson(fields)),
+    matchJson: new RawJson(encodeJson(more.match ?? {})),
     onCreate: {},
     ifEmpty: {},
     changed: null,
