@@ -113,7 +113,10 @@ export async function samples(
     because: PlanSample['because']
   }
   const take = `ORDER BY hash(key), key LIMIT ${each}`
-  const adds = await db.rows<Row>(`SELECT key, payload FROM changes WHERE status = 'send' AND fresh AND payload IS NOT NULL ${take}`)
+  // Chosen before payloads are looked at: on a first load each look computes them.
+  const adds = await db.rows<Row>(
+    `SELECT key, payload FROM changes WHERE key IN (SELECT key FROM classified WHERE status = 'send' AND fresh ${take}) AND payload IS NOT NULL ${take}`,
+  )
   const changes = await db.rows<Row>(
     `SELECT key, payload, known, differs, because FROM changes WHERE status = 'send' AND NOT fresh ${take}`,
   )

@@ -26,17 +26,14 @@ export function projected(header: Pick<Header, 'any' | 'match' | 'fields'>, list
  * `state.*` only. Payloads stay in the outbox until they are written to the snapshot: copies of them are what costs.
  */
 export async function prepareFold(db: Db, header: Header): Promise<{ uncertain: number }> {
-  const { detailed } = await db.one<{ detailed: boolean }>(
-    'SELECT count(*) > 0 AS detailed FROM state.journal WHERE remote_id IS NOT NULL OR code IS NOT NULL OR message IS NOT NULL OR field IS NOT NULL',
-  )
-  const last = (name: string): string => (detailed ? `arg_max(${name}, seq)` : 'NULL::VARCHAR') + ` AS ${name}`
   await db.run(`
 CREATE OR REPLACE TABLE settled AS
-WITH each_entry AS (SELECT unnest(generate_series(first, last)) AS n, * EXCLUDE (first, last) FROM state.journal)
-SELECT n, arg_max(result, seq) AS result, ${['remote_id', 'code', 'message', 'field'].map(last).join(', ')}, max(noted_at) AS noted_at,
-  -- Asked once without an answer: no later refusal can tell what the first attempt did.
-  bool_or(result = 'unknown') AS doubted
-FROM each_entry GROUP BY n`)
+SELECT n, j.result, j.remote_id, j.code, j.message, j.field, j.noted_at, doubted
+-- Asked once without an answer: no later refusal can tell what the first attempt did.
+FROM (
+  SELECT n, max(seq) AS seq, bool_or(unknown) AS doubted
+  FROM (SELECT unnest(generate_series(first, last)) AS n, seq, result = 'unknown' AS unknown FROM state.journal) GROUP BY n
+) JOIN state.journal j USING (seq)`)
   await db.run(`
 CREATE OR REPLACE TABLE ended AS
 SELECT o.n, o.op, o.kind, o.key, o.address, o.more, o.previous, o.attempts,
