@@ -1,11 +1,13 @@
 /** How an error reads: what happened, where, what to do next. Expected ones have no stack; a bug says that it is one. */
 import { CdpError, ConfigErrors } from '../errors.ts'
-import { paint, printable } from '../render/text.ts'
+import { HIDDEN, paint, printable } from '../render/text.ts'
 
 export interface ErrorStyle {
   readonly colour: boolean
   /** Adds the stack and the causes of expected errors. */
   readonly debug: boolean
+  /** Shows what drivers and services said in their own words, which may quote rows: on a terminal alone. */
+  readonly values: boolean
 }
 
 export function errorText(error: unknown, style: ErrorStyle): string {
@@ -16,7 +18,7 @@ export function errorText(error: unknown, style: ErrorStyle): string {
   if (where !== undefined && !message.includes(where)) lines.push(`  at ${lineSafe(where)}`)
   if (frame !== undefined) lines.push(frame)
   if (hint !== undefined) lines.push(`  ${lineSafe(hint)}`)
-  return lines.join('\n') + '\n' + (style.debug ? stackOf(error) : '')
+  return lines.join('\n') + '\n' + (style.debug ? stackOf(error, style) : '')
 }
 
 /** All problems of all files; the count comes last, where the eye is. */
@@ -27,17 +29,27 @@ function configText(all: ConfigErrors, style: ErrorStyle): string {
     if (hint !== undefined) lines.push(`  ${lineSafe(hint)}`)
     return lines.join('\n') + '\n'
   })
-  return [...blocks, `${paint(style, 'red', all.message)}.\n`].join('\n') + (style.debug ? stackOf(all) : '')
+  return [...blocks, `${paint(style, 'red', all.message)}.\n`].join('\n') + (style.debug ? stackOf(all, style) : '')
 }
 
 function bugText(error: unknown, style: ErrorStyle): string {
-  return `${paint(style, 'red', 'This is a bug in cdp-sync')}, not of your project. Please report it with the lines below (npm bugs cdp-sync).\n${stackOf(error)}`
+  return `${paint(style, 'red', 'This is a bug in cdp-sync')}, not of your project. Please report it with the lines below (npm bugs cdp-sync).\n${stackOf(error, style)}`
 }
 
-function stackOf(error: unknown): string {
+function stackOf(error: unknown, style: ErrorStyle): string {
   if (!(error instanceof Error)) return `${String(error)}\n`
-  const cause = error.cause === undefined ? '' : `caused by: ${stackOf(error.cause)}`
-  return `${error.stack ?? error.message}\n${cause}`
+  const { stack = error.message, cause } = error
+  if (cause === undefined) return `${stack}\n`
+  const told = style.values || cause instanceof CdpError ? stackOf(cause, style) : wordless(cause)
+  return `${stack}\ncaused by: ${told}`
+}
+
+/** Name, code and place of an error without its message. */
+function wordless(error: unknown): string {
+  if (!(error instanceof Error)) return `${typeof error}\n`
+  const { code } = error as { code?: unknown }
+  const frames = (error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line))
+  return [`${error.name}${typeof code === 'string' ? ` ${code}` : ''}: ${HIDDEN}`, ...frames].join('\n') + '\n'
 }
 
 /** Line breaks of a message stay, other control characters do not. */

@@ -73,7 +73,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
     await program.parseAsync([...argv], { from: 'user' })
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.error
-    io.stderr.write(errorText(error, { colour: false, debug: false }))
+    io.stderr.write(errorText(error, { colour: false, debug: false, values: false }))
     return exitCodeFor(error)
   }
   return exitCode

@@ -89,7 +89,7 @@ export function newSession(io: Io, globals: Globals): Session & { stop(): void }
     complain: (error) => {
       if (json && error instanceof CdpError)
         log('error', { code: error.code, message: error.message, where: error.where, hint: error.hint })
-      else toErr(errorText(error, { colour: colour(io.stderr), debug }))
+      else toErr(errorText(error, { colour: colour(io.stderr), debug, values: io.stderr.isTTY }))
     },
     complainOf: (failures) => {
       for (const { error } of failures) if (debug || !(error instanceof CdpError)) session.complain(error)

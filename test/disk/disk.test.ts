@@ -142,13 +142,13 @@ describe.skipIf(!canMount)('a disk that is full', () => {
   })
 
   it('while the model is read: nothing is sent', async () => {
-    const wide = Array.from({ length: 20_000 }, (_, i) => ({
+    const wide = Array.from({ length: 8_000 }, (_, i) => ({
       id: `cnry-w${i}`,
       email: `cnry-w${i}@example.com`,
       plan: `cnry-${Math.sin(i)}-${Math.cos(i)}`,
     }))
     await project.rows(wide)
-    fill(200 * 1024)
+    fill(64 * 1024)
     await expectRefusal(project.run(['run']), /CDP\d{4}/)
     await rm(ballast())
     await project.rows(AFTER)

@@ -73,7 +73,7 @@ export interface TestProject {
   start(argv: readonly string[], options?: RunOptions): Child
   /** Every output is searched for secrets, and, without --show-values, for values of rows. */
   run(argv: readonly string[], options?: RunOptions): Promise<Ended>
-  /** A command inside this process, which is faster: for looking. */
+  /** The same inside this process, which is faster. */
   look(...argv: string[]): Promise<Ran>
   plan(): Promise<Plan['syncs'][number]>
   /** The newest run record of a sync. */
@@ -150,7 +150,11 @@ function open(root: string, env: Readonly<Record<string, string>>, postgres: Pos
       return follow(child, argv)
     },
     run: (argv, options) => self.start(argv, options).end,
-    look: (...argv) => cli(['-C', root, ...argv], { env: { ...env } }),
+    async look(...argv) {
+      const ran = await cli(['-C', root, ...argv], { env: { ...env } })
+      refuseLeaks(argv, ran)
+      return ran
+    },
     async plan() {
       const { code, stdout, stderr } = await self.look('--quiet', 'plan', '--json', 'people')
       expect([code, stderr]).toEqual([0, ''])
@@ -188,9 +192,12 @@ function follow(child: ChildProcess, argv: readonly string[]): Child {
   const end = new Promise<Ended>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => {
-      const shown = leaks(stdout + stderr, !argv.includes('--show-values'))
-      if (shown.length > 0) reject(new Error(`${argv.join(' ')} shows ${shown.join(' and ')}:\n${stdout}\n${stderr}`))
-      else resolve({ code, signal, stdout, stderr })
+      try {
+        refuseLeaks(argv, { stdout, stderr })
+        resolve({ code, signal, stdout, stderr })
+      } catch (error) {
+        reject(error as Error)
+      }
     })
   })
   // A test that kills it may never look.
@@ -201,6 +208,11 @@ function follow(child: ChildProcess, argv: readonly string[]): Child {
     shown: () => stdout,
     said: (text) => vi.waitFor(() => expect(stderr).toContain(text), { timeout: 20_000, interval: 20 }),
   }
+}
+
+function refuseLeaks(argv: readonly string[], { stdout, stderr }: { stdout: string; stderr: string }): void {
+  const shown = leaks(stdout + stderr, !argv.includes('--show-values'))
+  if (shown.length > 0) throw new Error(`${argv.join(' ')} shows ${shown.join(' and ')}:\n${stdout}\n${stderr}`)
 }
 
 /** What of the secrets, in any usual encoding, and of the rows a text shows. */
