@@ -338,9 +338,10 @@ export async function why(
   }
 }
 
+const asCompared = (normaliser: Normaliser | null, text: string): string =>
+  normaliser === null ? text : (normalise(normaliser, text) ?? '')
+
 async function keyByMatch(db: Db, comparison: Awaited<ReturnType<typeof compare>>, match: Record<string, string>): Promise<string> {
-  const asCompared = (normaliser: Normaliser | null, text: string): string =>
-    normaliser === null ? text : (normalise(normaliser, text) ?? '')
   const texts = comparison.addressing.match.map(({ field, normaliser }) => {
     const text = match[field.name]
     return text === undefined ? undefined : asCompared(normaliser, text)

@@ -36,11 +36,17 @@ export async function plan(session: Session, selectors: string[], flags: Flags):
     session.print(planJson(style.showValues ? result.plan : hide(result.plan)))
   } else {
     const { renderPlan } = await import('../render/terminal.ts')
-    session.print(renderPlan(result.plan, { ...style, samples: flags.limit ?? null }))
+    session.print(renderPlan(result.plan, { ...style, samples: flags.limit ?? null, narrowed: narrowed(flags, style.showValues) }))
   }
   session.complainOf(result.failures)
   const { add, change, remove } = result.plan.summary
   return result.exitCode === EXIT.ok && flags.detailedExitcode && add + change + remove > 0 ? EXIT.changes : result.exitCode
+}
+
+/** The flags that left changes out. A key is shown where values are. */
+function narrowed({ key, limit }: ChangeFlags, showValues: boolean): string[] {
+  const keys = (key ?? []).map((it) => `--key ${showValues ? JSON.stringify(it) : '(hidden)'}`)
+  return limit === undefined ? keys : [...keys, `--limit ${limit}`]
 }
 
 /** The syncs that were meant, in the order of their dependencies. */

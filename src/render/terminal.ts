@@ -6,6 +6,8 @@ import { command, count, cut, duration, hang, HIDDEN, many, moment, paint, print
 export interface PlanStyle extends Style {
   /** Samples of each kind; null: 3 adds, 5 changes, 3 removals. */
   readonly samples?: number | null
+  /** What the plan was narrowed by, as flags: the run that applies it takes the same. */
+  readonly narrowed?: readonly string[]
 }
 
 const SAMPLES = { add: 3, change: 5, remove: 3 } as const
@@ -212,13 +214,14 @@ function lastLines(plan: Plan, style: PlanStyle): string[] {
   const effort = requests > 0 ? ` About ${effortText({ requests, seconds })}.` : ''
   return [
     `Plan: ${parts.join(', ')}, in ${many(names.length, 'sync')}.${effort}${failed}`,
-    ...hang('', `Nothing was sent. ${next(plan, names)}`, style.width),
+    ...hang('', `Nothing was sent. ${next(plan, names, style.narrowed ?? [])}`, style.width),
   ]
 }
 
-function next(plan: Plan, names: readonly string[]): string {
+function next(plan: Plan, names: readonly string[], narrowed: readonly string[]): string {
+  const flags = narrowed.map((flag) => ` ${flag}`).join('')
   const refused = plan.syncs.find((it) => it.guards.some((guard) => !guard.ok))
-  if (!refused) return `To apply: ${command(`cdp-sync run ${names.length <= 4 ? names.join(' ') : ''}`.trimEnd())}`
+  if (!refused) return `To apply: ${command(`${`cdp-sync run ${names.length <= 4 ? names.join(' ') : ''}`.trimEnd()}${flags}`)}`
   const lifts = refused.guards.filter((it) => !it.ok).map((it) => `--allow ${it.name}`)
-  return `A guard refuses ${refused.name}; to let it pass once: ${command(`cdp-sync run ${refused.name} ${lifts.join(' ')}`)}`
+  return `A guard refuses ${refused.name}; to let it pass once: ${command(`cdp-sync run ${refused.name} ${lifts.join(' ')}${flags}`)}`
 }
