@@ -27,9 +27,8 @@ export async function createOutbox(db: Db, header: Header, any: boolean, binding
   )
   if (ordered) await findDepths(db)
   const order = ordered ? 'ORDER BY wave, attempts > 0, key' : ''
-  const id =
-    header.mode === 'append' ? `sha256(${lit(JSON.stringify([header.sync, header.target]))} || key)` : `${lit(`${header.run}-`)} || n`
-  const sent = lit(new Date(header.sentAt).toISOString())
+  // The ids of records that nothing else may ever have; other ids follow from run and number (header.ts).
+  const id = header.mode === 'append' ? `sha256(${lit(JSON.stringify([header.sync, header.target]))} || key)` : 'NULL'
   // Read once and thrown away: choosing a compression would cost more than all other work on it.
   await db.run(`SET force_compression = 'uncompressed'`)
   await transaction(
@@ -42,8 +41,7 @@ SELECT n, wave, ${lit(header.op)}, CASE WHEN fresh THEN 'add' ELSE 'change' END,
   -- Where nobody knows what is there the whole payload goes, unless it is the very same change again.
   CASE WHEN fresh THEN NULL WHEN coalesce(repeat, FALSE) THEN pending.changed WHEN uncertain THEN NULL ELSE differs END,
   remote_id, hash,
-  ${header.mode === 'append' ? id : `CASE WHEN repeat THEN coalesce(pending.id, ${id}) ELSE ${id} END`},
-  CASE WHEN repeat THEN pending.run ELSE ${lit(header.run)} END, CASE WHEN repeat THEN pending.sent_at ELSE ${sent} END,
+  ${header.mode === 'append' ? id : 'CASE WHEN repeat THEN pending.id END'}, CASE WHEN repeat THEN pending.run END, CASE WHEN repeat THEN pending.sent_at END,
   CASE WHEN forerunner IS NULL THEN NULL ELSE 0 END, attempts
 FROM (
   SELECT *, row_number() OVER (${order}) AS n FROM (
@@ -71,8 +69,7 @@ async function addRemovals(db: Db, header: Header, offset: number, wave: number)
 INSERT INTO state.outbox
 SELECT n, ${wave}, ${lit(op)}, 'remove', 'data', key, address, CASE WHEN addresses IS NULL THEN NULL ELSE list_filter(addresses, lambda x: x <> address) END,
   NULL, NULL, coalesce(payload, pending.payload), NULL, remote_id, NULL,
-  CASE WHEN ${repeat} THEN pending.id ELSE ${lit(`${header.run}-`)} || n END, CASE WHEN ${repeat} THEN pending.run ELSE ${lit(header.run)} END,
-  CASE WHEN ${repeat} THEN pending.sent_at ELSE ${lit(new Date(header.sentAt).toISOString())} END,
+  CASE WHEN ${repeat} THEN pending.id END, CASE WHEN ${repeat} THEN pending.run END, CASE WHEN ${repeat} THEN pending.sent_at END,
   CASE WHEN forerunner IS NULL THEN NULL ELSE coalesce((SELECT min(o.n) FROM state.outbox o WHERE o.key = forerunner AND o.kind <> 'remove'), 0) END, attempts
 FROM (SELECT *, ${offset} + row_number() OVER (ORDER BY attempts > 0, confirmed_at, address) AS n FROM removals WHERE status = 'send')`)
   const { n } = await db.one<{ n: number }>(`SELECT count(*) AS n FROM state.outbox WHERE kind = 'remove'`)

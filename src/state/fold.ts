@@ -5,7 +5,7 @@
 import { step } from '../crash.ts'
 import type { Db } from './db.ts'
 import { lit } from './db.ts'
-import { OWNING, setMeta } from './header.ts'
+import { OWNING, recorded, setMeta } from './header.ts'
 import type { Header } from './header.ts'
 import { PENDING } from './schema.ts'
 
@@ -60,6 +60,7 @@ LEFT JOIN state.verdicts v ON v.address = e.address AND v.op = CASE WHEN e.kind 
 
 async function foldRows(db: Db, header: Header): Promise<void> {
   const keeps = header.mode !== 'append'
+  const own = recorded(header, 'o')
   const owning = OWNING.includes(header.mode)
   const payload = (list: string): string => (keeps ? projected(header, list, 'r.address') : 'NULL::VARCHAR[]')
   // Confirmed or accepted: the payload is what the destination holds now.
@@ -83,7 +84,7 @@ SELECT r.address, coalesce(old.key, r.key) AS key, old.hash, old.payload,
   CASE WHEN r.previous IS NULL THEN coalesce(old.remote_id, o.remote_id) END AS remote_id, coalesce(old.mode, ${lit(header.mode)}) AS mode,
   coalesce(old.owned, FALSE) OR ${owning ? 'TRUE' : 'FALSE'} AS owned, old.confirmed_at, old.run, coalesce(old.accepted, FALSE) AS accepted,
   coalesce(old.gone, FALSE) AS gone, TRUE AS uncertain,
-  {op: r.op, key: r.key, payload: o.payload, id: CASE WHEN r.previous IS NULL THEN o.id END, run: o.run, sent_at: o.sent_at, changed: o.differs}::${PENDING} AS pending
+  {op: r.op, key: r.key, payload: o.payload, id: CASE WHEN r.previous IS NULL THEN ${own.id} END, run: ${own.run}, sent_at: ${own.sentAt}, changed: o.differs}::${PENDING} AS pending
 FROM (FROM reached WHERE vague) r JOIN state.outbox o USING (n) LEFT JOIN state.snapshot old ON old.address = r.address
 WHERE NOT (r.given_up AND EXISTS (FROM reached q WHERE q.address = r.address AND NOT q.given_up AND (q.done OR q.vague)))
 UNION ALL

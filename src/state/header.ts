@@ -50,3 +50,13 @@ export async function readHeader(db: Db): Promise<Header | null> {
   const text = await readMeta(db, 'header')
   return text === null ? null : (JSON.parse(text) as Header)
 }
+
+/**
+ * SQL of what an outbox row leaves out because it follows from the header: its idempotency id, and the run and the time that
+ * `meta` fields name. Only a repeat under an old id, and an append, store their own.
+ */
+export const recorded = (header: Header, row: string): { id: string; run: string; sentAt: string } => ({
+  id: `coalesce(${row}.id, ${lit(`${header.run}-`)} || ${row}.n)`,
+  run: `coalesce(${row}.run, ${lit(header.run)})`,
+  sentAt: `coalesce(${row}.sent_at, ${lit(new Date(header.sentAt).toISOString())})`,
+})

@@ -1,5 +1,6 @@
 /** The changes of an outbox as SQL writes them: JSON texts, exact, built from what was recorded. */
 import { lit } from './db.ts'
+import { recorded } from './header.ts'
 import type { Header } from './header.ts'
 import { cellJsonSql } from './payload.ts'
 
@@ -51,7 +52,7 @@ export function selectSql(header: Header, removes: boolean): string {
     bag(header.ifEmpty),
     'to_json(o.differs)',
     'to_json(o.remote_id)',
-    'o.id',
+    recorded(header, 'o').id,
     'o.attempts',
   ]
   return `SELECT o.n AS n, concat(${members.join(', chr(31), ')}) AS text FROM state.outbox o`
@@ -61,7 +62,7 @@ export function selectSql(header: Header, removes: boolean): string {
 function metaSql(header: Header): string {
   return header.meta
     .map(({ name, meta }) => {
-      const value = meta === 'sync' ? lit(header.sync) : meta === 'run' ? 'o.run' : 'o.sent_at'
+      const value = meta === 'sync' ? lit(header.sync) : meta === 'run' ? recorded(header, 'o').run : recorded(header, 'o').sentAt
       return ` || ${lit(`,${JSON.stringify(name)}:`)} || to_json(${value})::VARCHAR`
     })
     .join('')

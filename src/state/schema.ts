@@ -50,7 +50,8 @@ CREATE TABLE state.outbox (
   more VARCHAR[],         -- further addresses of a member with several identifiers
   previous VARCHAR,       -- the address given up by a rename
   payload VARCHAR[], known VARCHAR[], differs VARCHAR[],
-  remote_id VARCHAR, hash UBIGINT, id VARCHAR, run VARCHAR, sent_at VARCHAR,
+  remote_id VARCHAR, hash UBIGINT,
+  id VARCHAR, run VARCHAR, sent_at VARCHAR, -- NULL: those that follow from the header
   after BIGINT,           -- goes only when that number is ok
   attempts INTEGER
 );
