@@ -54,6 +54,8 @@ async function deliverOutbox(session: Session, header: Header): Promise<Delivery
     sleep,
     maxWait: MAX_WAIT,
   })
+  // Small statements only, and a second thread that waits for its share costs more than it does.
+  await state.db.run('SET threads = 1')
   try {
     return await deliver({
       sync: sync.name,
@@ -78,6 +80,7 @@ async function deliverOutbox(session: Session, header: Header): Promise<Delivery
       },
     })
   } finally {
+    await state.db.run(`SET threads = ${context.threads}`)
     outbox.close()
   }
 }
