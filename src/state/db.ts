@@ -1,6 +1,7 @@
 /** The embedded database: one instance per sync that runs, with the state file attached as `state`. */
-import { DuckDBDataChunk, DuckDBInstance, VARCHAR } from '@duckdb/node-api'
+import { DuckDBDataChunk, VARCHAR } from '@duckdb/node-api'
 import type { DuckDBConnection } from '@duckdb/node-api'
+import { DuckDBInstance } from '../duckdb.ts'
 
 export type Scalar = string | number | bigint | boolean | null
 
@@ -11,7 +12,7 @@ export interface Db {
   rows<Row extends object>(sql: string): Promise<Row[]>
   /** The first row; throws when there is none. */
   one<Row extends object>(sql: string): Promise<Row>
-  /** Chunks of columns, in order; texts through `guarded`/`unguard`. Runs on a connection of its own, so that this one stays free. */
+  /** Chunks of columns, in order. Runs on a connection of its own, so that this one stays free. */
   columns(sql: string, each: (columns: readonly (readonly unknown[])[], rows: number) => Promise<void> | void): Promise<void>
   /** Appends VARCHAR columns to a table of the in-memory catalog. */
   append(table: string, width: number): Promise<Appender>
@@ -117,12 +118,8 @@ function plain(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, plain(member)]))
 }
 
-/**
- * The driver drops a byte order mark at the start of a text: texts whose every character matters are read behind a sign of
- * their own.
- */
-export const guarded = (expr: string): string => `'=' || ${expr}`
-export const unguard = (text: unknown): string | null => (text === null || text === undefined ? null : (text as string).slice(1))
+/** A value of a VARCHAR column. */
+export const text = (value: unknown): string | null => (value ?? null) as string | null
 
 /** A SQL literal. */
 export function lit(value: Scalar): string {

@@ -2,7 +2,7 @@
 import type { Normaliser } from '../connector.ts'
 import { InvalidRow } from '../mapping.ts'
 import type { CompiledField } from '../mapping.ts'
-import { CHUNK_ROWS, guarded, lit, unguard } from './db.ts'
+import { CHUNK_ROWS, lit, text } from './db.ts'
 import type { Db } from './db.ts'
 import { matchCell, matchCellSql } from './stage.ts'
 
@@ -85,17 +85,14 @@ async function computeRows(
   )
   const appender = await db.append('cells', width + 3)
   try {
-    await db.columns(
-      `SELECT ${[guarded('key'), ...inputs.map((name) => guarded(raw(name)))].join(', ')} FROM ${from}`,
-      (columns, count) => {
-        const out: (string | null)[][] = Array.from({ length: width + 3 }, () => Array<string | null>(count).fill(null))
-        for (let row = 0; row < count; row++) {
-          ;(out[0] as (string | null)[])[row] = unguard(columns[0]?.[row])
-          computeRow(plans, columns, row, out, width)
-        }
-        for (let start = 0; start < count; start += CHUNK_ROWS) appender.chunk(out.map((column) => column.slice(start, start + CHUNK_ROWS)))
-      },
-    )
+    await db.columns(`SELECT ${['key', ...inputs.map(raw)].join(', ')} FROM ${from}`, (columns, count) => {
+      const out: (string | null)[][] = Array.from({ length: width + 3 }, () => Array<string | null>(count).fill(null))
+      for (let row = 0; row < count; row++) {
+        ;(out[0] as (string | null)[])[row] = text(columns[0]?.[row])
+        computeRow(plans, columns, row, out, width)
+      }
+      for (let start = 0; start < count; start += CHUNK_ROWS) appender.chunk(out.map((column) => column.slice(start, start + CHUNK_ROWS)))
+    })
   } finally {
     appender.close()
   }
@@ -114,7 +111,7 @@ function computeRow(
     try {
       const cell = evaluate(
         placed,
-        at.map((index) => unguard(columns[index]?.[row])),
+        at.map((index) => text(columns[index]?.[row])),
       )
       ;(out[placed.position] as (string | null)[])[row] = cell
     } catch (error) {
@@ -154,14 +151,14 @@ export async function findEdited(db: Db, same: string, fields: readonly PlacedFi
 /** `inputs (i0…, cell, failed)`: the field's cell for each distinct input. */
 async function evaluateDistinct(db: Db, placed: PlacedField, raw: (name: string) => string): Promise<void> {
   const { inputs } = placed.field
-  const columns = inputs.map((name, i) => `${guarded(raw(name))} AS i${i}`)
+  const columns = inputs.map((name, i) => `${raw(name)} AS i${i}`)
   await db.run(`CREATE OR REPLACE TABLE cells (${inputs.map((_, i) => `i${i} VARCHAR, `).join('')}cell VARCHAR, failed VARCHAR)`)
   const appender = await db.append('cells', inputs.length + 2)
   try {
     await db.columns(inputs.length ? `SELECT DISTINCT ${columns.join(', ')} FROM rows` : 'SELECT NULL', (values, count) => {
       const out: (string | null)[][] = Array.from({ length: inputs.length + 2 }, () => [])
       for (let row = 0; row < count; row++) {
-        const texts = inputs.map((_, i) => unguard(values[i]?.[row]))
+        const texts = inputs.map((_, i) => text(values[i]?.[row]))
         texts.forEach((text, i) => out[i]?.push(text))
         try {
           out[inputs.length]?.push(evaluate(placed, texts))

@@ -13,7 +13,7 @@ import { normalise, normaliseSql } from '../normalise.ts'
 import { canonicalSql } from '../values.ts'
 import type { Normaliser } from '../connector.ts'
 import type { Column } from '../types.ts'
-import { CHUNK_ROWS, guarded, lit, unguard } from './db.ts'
+import { CHUNK_ROWS, lit, text } from './db.ts'
 import type { Db } from './db.ts'
 
 /** What of a sync decides how rows are addressed. */
@@ -182,7 +182,7 @@ async function computeMatches(db: Db, source: string, addressing: Addressing, ra
   const at = fields.map((field) => field.inputs.map((name) => inputs.indexOf(name) + 1))
   const appender = await db.append('matches', fields.length + 1)
   try {
-    await db.columns(`SELECT ${['n::VARCHAR', ...inputs.map((name) => guarded(raw(name)))].join(', ')} FROM raw_rows`, (columns, count) => {
+    await db.columns(`SELECT ${['n::VARCHAR', ...inputs.map(raw)].join(', ')} FROM raw_rows`, (columns, count) => {
       const out: (string | null)[][] = Array.from({ length: fields.length + 1 }, () => [])
       for (let row = 0; row < count; row++) {
         out[0]?.push(columns[0]?.[row] as string)
@@ -190,7 +190,7 @@ async function computeMatches(db: Db, source: string, addressing: Addressing, ra
           out[i + 1]?.push(
             matchText(
               field,
-              (at[i] ?? []).map((p) => unguard(columns[p]?.[row])),
+              (at[i] ?? []).map((p) => text(columns[p]?.[row])),
             ),
           ),
         )
