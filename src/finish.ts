@@ -33,7 +33,6 @@ export async function commitRun(session: Session, comparison: Comparison, sent: 
     any: comparison.addressing.any,
     compares: !adding,
     marksGone: !removes,
-    byKey: comparison.addressing.byKey,
     meta: {
       ...identity(session),
       hash_columns: storedHashColumns(comparison.mapping),
@@ -63,12 +62,12 @@ export async function finishFiles(session: Session, sent: boolean): Promise<void
   await checkpoint(state.db)
 }
 
-/** `backfill: false`: today's rows are known, and not ours to remove. */
+/** `backfill: false`: today's rows are known, all of them whatever `--key` and `--limit` say, and not ours to remove. */
 async function adopt({ state, sync, run, context }: Session): Promise<void> {
   await transaction(
     state.db,
     `INSERT INTO state.snapshot SELECT address, key, NULL, NULL, NULL, ${lit(sync.mode)}, FALSE, ${litTime(context.now())}, ${lit(run)}, FALSE, FALSE, FALSE, NULL
-     FROM classified WHERE status = 'send' AND address NOT IN (SELECT address FROM state.snapshot);`,
+     FROM classified WHERE status IN ('send', 'left') AND address NOT IN (SELECT address FROM state.snapshot);`,
   )
 }
 

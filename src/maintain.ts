@@ -131,7 +131,9 @@ async function adoptMapping(session: Session): Promise<{ adopted: number; kept: 
     db,
     [
       placement.reserve,
-      `UPDATE state.snapshot SET hash = NULL, payload = list_transform(range(1, ${width + 1}), lambda i: coalesce(c.payload[i], snapshot.payload[i]))
+      // Rows that are not adopted are compared by payload when they return.
+      'UPDATE state.snapshot SET hash = NULL WHERE hash IS NOT NULL;',
+      `UPDATE state.snapshot SET payload = list_transform(range(1, ${width + 1}), lambda i: coalesce(c.payload[i], snapshot.payload[i]))
        FROM wanted w JOIN (SELECT * FROM computed WHERE code IS NULL QUALIFY row_number() OVER (PARTITION BY key) = 1) c ON c.key = w.key
        WHERE snapshot.address = w.address AND snapshot.payload IS NOT NULL;`,
       placement.commit,
@@ -241,8 +243,10 @@ export async function resolve(project: Project, sync: Pick<Sync, 'name'>, key: s
         hint: `\`cdp-sync rejected ${sync.name}\` lists what is held.`,
       })
     }
+    // Only a mirror removes; what is removed by an update was cleared.
+    const removal = `pending.op IN ('delete', 'archive'${(await readMeta(db, 'mode')) === 'mirror' ? `, 'update'` : ''})`
     const settle = delivered
-      ? `UPDATE state.snapshot SET uncertain = FALSE, confirmed_at = now()::TIMESTAMP, payload = CASE WHEN pending.op = 'append' THEN NULL ELSE pending.payload END, run = pending.run, pending = NULL WHERE ${held};`
+      ? `DELETE FROM state.snapshot WHERE ${held} AND ${removal}; UPDATE state.snapshot SET uncertain = FALSE, hash = NULL, confirmed_at = now()::TIMESTAMP, payload = CASE WHEN pending.op = 'append' THEN NULL ELSE pending.payload END, run = pending.run, pending = NULL WHERE ${held};`
       : `DELETE FROM state.snapshot WHERE ${held} AND payload IS NULL; UPDATE state.snapshot SET uncertain = FALSE, pending = NULL, hash = NULL WHERE ${held};`
     await transaction(db, `${settle} ${COUNT_ROWS}`)
     await writeRejected(paths, await rejectedRows(db, Date.now()))

@@ -161,7 +161,7 @@ export interface Placement {
   readonly edited: ReadonlySet<string>
   /** SQL that makes today's mapping the one the snapshot was compared under. */
   readonly commit: string
-  /** SQL that gives new fields their positions; durable before any payload uses them. */
+  /** SQL that gives new fields their positions and forgets what edited ones were compared under; durable before any payload uses them. */
   readonly reserve: string
 }
 
@@ -180,11 +180,13 @@ export async function placeFields(
   const placed: PlacedField[] = []
   const edited = new Set<string>()
   const reserve: string[] = []
+  const signatures = new Map<string, string>()
   const commit = ['UPDATE state.fields SET signature = NULL;']
   for (const field of [...match, ...fields]) {
     if (field.meta !== null) continue
     const compare = field.match ? normaliser(field.name) : null
     const signature = compare === null ? field.signature : `${field.signature} ${compare}`
+    signatures.set(field.name, signature)
     let position = known.get(field.name)?.position
     if (position === undefined) {
       position = names.push(field.name)
@@ -194,6 +196,11 @@ export async function placeFields(
     commit.push(`UPDATE state.fields SET signature = ${lit(signature)} WHERE position = ${position};`)
     placed.push({ field, position, normaliser: compare })
   }
+  // From the first confirmation on rows differ in the mapping they were compared under: a killed run must not leave the old
+  // one standing for all, or an edit that is taken back would find nothing to send.
+  for (const { name, position, signature } of stored)
+    if (signature !== null && signatures.get(name) !== signature)
+      reserve.push(`UPDATE state.fields SET signature = NULL WHERE position = ${position};`)
   return { fields: placed, names, edited, commit: commit.join('\n'), reserve: reserve.join('\n') }
 }
 
@@ -210,7 +217,6 @@ export interface CommitInput {
   readonly compares: boolean
   /** Rows that left are marked, for nothing is sent for them. */
   readonly marksGone: boolean
-  readonly byKey: boolean
 }
 
 /** Folds the journal and everything the diff learnt into the snapshot, and empties outbox and journal: one transaction. */
