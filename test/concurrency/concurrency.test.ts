@@ -63,9 +63,9 @@ describe('two runs of one sync', () => {
   it('five at once: every row is sent once, whoever comes first', async () => {
     receiver.fault(() => ({ delay: 200 }))
     const ends = await Promise.all(Array.from({ length: 5 }, () => project.run(['run', '--lock-timeout', '0s'])))
-    const codes = ends.map(({ code }) => code).sort()
+    const codes = ends.map(({ code }) => code)
+    expect(codes.filter((code) => code !== 6)).toContain(0)
     expect(codes.every((code) => code === 0 || code === 6)).toBe(true)
-    expect(codes[0]).toBe(0)
     expect(receiver.requests.flatMap(({ changes }) => changes)).toHaveLength(40)
     await expectConverged(project, receiver, ROWS)
   })
@@ -130,10 +130,11 @@ describe('while a run goes on', () => {
   })
 })
 
+const plain = (name: string, more = '', mode = 'mode: upsert'): Record<string, string> => ({
+  [`syncs/${name}.yaml`]: syncText(`${mode}\n${more}`),
+})
+
 describe('several syncs', () => {
-  const plain = (name: string, more = '', mode = 'mode: upsert'): Record<string, string> => ({
-    [`syncs/${name}.yaml`]: syncText(`${mode}\n${more}`),
-  })
   const MIRROR = 'mode: mirror\non_remove: delete'
 
   it('of several processes share the rate limit of their account', async () => {

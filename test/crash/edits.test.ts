@@ -28,9 +28,10 @@ async function kill(at: string): Promise<void> {
   expect([signal, stdout, stderr]).toEqual(['SIGKILL', '', expect.anything()])
 }
 
+const eventKeys = (): string[] => receiver.events.map(({ key }) => key).sort()
+
 describe('a killed append', () => {
   const ROWS = people(0, 30)
-  const eventKeys = (): string[] => receiver.events.map(({ key }) => key).sort()
 
   it.each(['uncommitted:2', 'intended:2', 'sending:3', 'answered:1', 'answered:4', 'delivered', 'folding'])(
     'at %s sends nothing twice: what is in doubt is held until a person looked',

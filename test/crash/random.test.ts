@@ -1,10 +1,10 @@
 /** kill -9 at random moments, once or twice: the next run converges, nothing is falsely done, little is sent twice. */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { begin, expectHonest, expectRecovery, receiver } from './support.ts'
 
 /** Kills; more by CRASH_RUNS, others by CRASH_SEED. */
-const RANDOM = Number(process.env['CRASH_RUNS'] ?? 20)
+const RANDOM = Number(process.env['CRASH_RUNS'] ?? 14)
 
 describe('kill -9 at a random moment', () => {
   const seed = Number(process.env['CRASH_SEED'] ?? 7)

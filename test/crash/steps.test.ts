@@ -21,14 +21,11 @@ const ONCE = [
 const COUNTED = [
   'uncommitted:1',
   'uncommitted:2',
-  'intending:1',
   'intending:2',
   'intended:1',
   'intended:3',
-  'sending:1',
   'sending:6',
   'sending:11',
-  'answered:1',
   'answered:7',
   'answered:10',
   'answered:12',
@@ -49,7 +46,7 @@ describe('kill -9', () => {
     await expectRecovery(project)
   })
 
-  it.each(['opened', 'staged', 'uncommitted:2', 'answered:7'])('at %s, reading PostgreSQL', async (at) => {
+  it.each(['opened', 'staged', 'answered:7'])('at %s, reading PostgreSQL', async (at) => {
     const project = await begin('PostgreSQL')
     await killAt(project, at)
     await expectHonest(project)

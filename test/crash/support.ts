@@ -88,7 +88,8 @@ export async function expectHonest(project: TestProject, kills = 1): Promise<voi
   expect(counts.uncertain).toBeLessThanOrEqual(kills * BOUND)
 }
 
-const sorted = (fields: Record<string, unknown> | undefined): unknown => fields && Object.entries(fields).sort()
+const sorted = (fields: Record<string, unknown> | undefined): unknown =>
+  fields && Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1))
 
 /** The run after a kill: converges, repeats no more than what the plan before it called uncertain, and says so. */
 export async function expectRecovery(project: TestProject, kills = 1): Promise<void> {

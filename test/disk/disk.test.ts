@@ -62,11 +62,11 @@ function works(program = '', ...args: string[]): boolean {
   }
 }
 
-describe.skipIf(!canDrop)('a state folder that may not be written', () => {
-  function give(): void {
-    if (isRoot) execFileSync('chown', ['-R', `${NOBODY}:${NOBODY}`, project.root])
-  }
+function give(): void {
+  if (isRoot) execFileSync('chown', ['-R', `${NOBODY}:${NOBODY}`, project.root])
+}
 
+describe.skipIf(!canDrop)('a state folder that may not be written', () => {
   it('stops the run before anything is sent', async () => {
     await deliver()
     give()
@@ -109,30 +109,30 @@ describe.skipIf(!canDrop)('a state folder that may not be written', () => {
 const MOUNT = ['-t', 'tmpfs', '-o', 'size=24m,mode=0700', 'tmpfs']
 const canMount = isRoot && works('sh', '-c', 'd=$(mktemp -d) && mount -t tmpfs -o size=1m tmpfs "$d" && umount "$d" && rmdir "$d"')
 
-describe.skipIf(!canMount)('a disk that is full', () => {
-  const state = (): string => join(project.root, '.cdp-sync')
-  const ballast = (): string => join(state(), 'ballast')
+const state = (): string => join(project.root, '.cdp-sync')
+const ballast = (): string => join(state(), 'ballast')
 
+/** Takes all room but `free` bytes. */
+function fill(free = 0): void {
+  const file = openSync(ballast(), 'w', 0o600)
+  const kilobyte = Buffer.alloc(1024)
+  let size = 0
+  try {
+    for (;;) size += writeSync(file, kilobyte)
+  } catch (error) {
+    expect((error as NodeJS.ErrnoException).code).toBe('ENOSPC')
+  }
+  closeSync(file)
+  if (free > 0) execFileSync('truncate', ['-s', String(size - free), ballast()])
+}
+
+describe.skipIf(!canMount)('a disk that is full', () => {
   beforeEach(async () => {
     await mkdir(state())
     execFileSync('mount', [...MOUNT, state()])
     mounted = state()
     await deliver()
   })
-
-  /** Takes all room but `free` bytes. */
-  function fill(free = 0): void {
-    const file = openSync(ballast(), 'w', 0o600)
-    const kilobyte = Buffer.alloc(1024)
-    let size = 0
-    try {
-      for (;;) size += writeSync(file, kilobyte)
-    } catch (error) {
-      expect((error as NodeJS.ErrnoException).code).toBe('ENOSPC')
-    }
-    closeSync(file)
-    if (free > 0) execFileSync('truncate', ['-s', String(size - free), ballast()])
-  }
 
   it('before the run: nothing is sent', async () => {
     fill()
@@ -184,32 +184,32 @@ describe.skipIf(!canMount)('a disk that is full', () => {
   })
 })
 
+const file = (): string => join(project.root, '.cdp-sync/state/people.duckdb')
+
+/** The file with other content: refused by run and plan, untouched, and good again when it is put back. */
+async function refused(bytes: Buffer | string, code = /CDP4001/): Promise<void> {
+  const good = await readFile(file())
+  await writeFile(file(), bytes)
+  await expectRefusal(project.run(['run']), code)
+  await expectRefusal(project.run(['plan']), code)
+  expect((await readFile(file())).equals(Buffer.from(bytes))).toBe(true)
+  await writeFile(file(), good)
+  await expectRecovery()
+}
+
+async function altered(sql: string): Promise<Buffer> {
+  const copy = join(project.root, 'altered.duckdb')
+  await writeFile(copy, await readFile(file()))
+  const instance = await DuckDBInstance.create(copy)
+  const db = await instance.connect()
+  await db.run(sql)
+  await db.run('CHECKPOINT')
+  db.closeSync()
+  instance.closeSync()
+  return readFile(copy)
+}
+
 describe('a state file that', () => {
-  const file = (): string => join(project.root, '.cdp-sync/state/people.duckdb')
-
-  /** The file with other content: refused by run and plan, untouched, and good again when it is put back. */
-  async function refused(bytes: Buffer | string, code = /CDP4001/): Promise<void> {
-    const good = await readFile(file())
-    await writeFile(file(), bytes)
-    await expectRefusal(project.run(['run']), code)
-    await expectRefusal(project.run(['plan']), code)
-    expect((await readFile(file())).equals(Buffer.from(bytes))).toBe(true)
-    await writeFile(file(), good)
-    await expectRecovery()
-  }
-
-  async function altered(sql: string): Promise<Buffer> {
-    const copy = join(project.root, 'altered.duckdb')
-    await writeFile(copy, await readFile(file()))
-    const instance = await DuckDBInstance.create(copy)
-    const db = await instance.connect()
-    await db.run(sql)
-    await db.run('CHECKPOINT')
-    db.closeSync()
-    instance.closeSync()
-    return readFile(copy)
-  }
-
   beforeEach(deliver)
 
   it('lost its end', async () => refused((await readFile(file())).subarray(0, 300_000)))

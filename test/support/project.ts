@@ -196,7 +196,7 @@ function follow(child: ChildProcess, argv: readonly string[]): Child {
         refuseLeaks(argv, { stdout, stderr })
         resolve({ code, signal, stdout, stderr })
       } catch (error) {
-        reject(error as Error)
+        reject(error)
       }
     })
   })
@@ -250,8 +250,9 @@ async function fillPostgres(postgres: Postgres, schema: string, rows: readonly P
   await postgres.query(`CREATE SCHEMA IF NOT EXISTS ${schema}; ${tableSql(`${schema}.`, rows)}`)
 }
 
+const cell = (value: string | null): string => (value === null ? 'NULL' : `'${value.replaceAll("'", "''")}'`)
+
 function tableSql(prefix: string, rows: readonly Person[]): string {
-  const cell = (value: string | null): string => (value === null ? 'NULL' : `'${value.replaceAll("'", "''")}'`)
   const values = rows.map(({ id, email, plan }) => `(${cell(id)}, ${cell(email)}, ${cell(plan)})`).join(', ')
   return `DROP TABLE IF EXISTS ${prefix}people; CREATE TABLE ${prefix}people (id VARCHAR, email VARCHAR, plan VARCHAR);${values && ` INSERT INTO ${prefix}people VALUES ${values}`}`
 }
@@ -306,7 +307,7 @@ export async function expectNoFalseDone(project: TestProject, receiver: Receiver
 
 /** The receiver holds exactly these rows, and the next plan is empty. */
 export async function expectConverged(project: TestProject, receiver: Receiver, rows: readonly Person[]): Promise<void> {
-  expect(new Map([...held(receiver)].sort())).toEqual(new Map([...wanted(rows)].sort()))
+  expect(held(receiver)).toEqual(wanted(rows))
   const { counts } = await project.plan()
   expect(counts).toMatchObject({ add: 0, change: 0, remove: 0, uncertain: 0, held: 0, unchanged: rows.length })
 }
