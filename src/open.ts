@@ -1,6 +1,6 @@
 /** Opens everything a sync needs, in the order in which a mistake is cheapest to find: lock, destination, state. */
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Account, Destination, Limits, Normaliser, ObjectSpec } from './connector.ts'
@@ -99,6 +99,7 @@ export async function open(
     const account = await destination.check()
     const target = targetOf(sync, account)
 
+    if (purpose === 'run') await sweepUnborn(paths)
     // Before a state is made: it would stand in the way of the rename that this asks for.
     if (!rebind && !existsSync(paths.file) && !renamed) await checkOrphans(project, sync, target)
     const state = await openState({
@@ -231,6 +232,18 @@ async function checkOrphans(project: Project, sync: Sync, target: string): Promi
       hint: `If it was renamed: \`cdp-sync rename ${name} ${sync.name}\`, or write \`renamed_from: ${name}\` in its file. If not, delete that state: \`cdp-sync reset ${name}\`.`,
     })
   }
+}
+
+/**
+ * A kill while the state file was made leaves it empty. Nothing was sent by then, unless somebody emptied a file that was in
+ * use: then a run has noted its target beside it, and the refusal to open it stands.
+ */
+async function sweepUnborn(paths: StatePaths): Promise<void> {
+  const size = await stat(paths.file).then(
+    ({ size }) => size,
+    () => null,
+  )
+  if (size === 0 && !existsSync(`${paths.file}.wal`) && !existsSync(targetFile(paths))) await rm(paths.file)
 }
 
 /** Beside the state, so that a renamed sync is found without opening other states. */

@@ -3,7 +3,7 @@ import type { Project, Sync } from './config/types.ts'
 import type { Phase, RunContext, RunEvent } from './context.ts'
 import { step } from './crash.ts'
 import type { Cut } from './deliver.ts'
-import { AuthError, CdpError, EXIT, GuardError, LockedError } from './errors.ts'
+import { AuthError, CdpError, described, EXIT, GuardError, LockedError } from './errors.ts'
 import type { Sent } from './outgoing.ts'
 import { clearProgress, prepareState, statePaths, writeProgress, writeRecord } from './records.ts'
 import { createRedactor } from './redact.ts'
@@ -134,18 +134,15 @@ function statusOf(error: unknown): RunStatus {
 
 function ended(error: unknown, status: RunStatus): Required<Pick<RunRecord, 'status' | 'exit_code' | 'error'>> {
   if (!(error instanceof CdpError)) {
-    const message = error instanceof Error ? error.message : String(error)
+    // Foreign words: what stands in quotes may be a value of a row.
+    const message = (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]?.replace(/'[^']*'|"[^"]*"/g, '(hidden)')
     return {
       status,
       exit_code: EXIT.error,
       error: { code: 'CDP4000', message: `a bug: ${message}`, hint: 'Run again with --debug and report it with the stack.' },
     }
   }
-  return {
-    status,
-    exit_code: error.exitCode,
-    error: { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) },
-  }
+  return { status, exit_code: error.exitCode, error: described(error) }
 }
 
 /** Status and exit code of a run that delivered what it could. */

@@ -1,6 +1,7 @@
 /** What people do to a state by hand, and what a state refuses to be used for. */
 import { existsSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { adoptTarget, baseline, inspectReset, rename, reset, resolve, why } from '../../src/maintain.ts'
 import { readRejected, statePaths } from '../../src/records.ts'
@@ -250,4 +251,17 @@ it('a lost state file is a first run, not an error: addresses are put there agai
   await ran(w, people(2))
   await rm(statePaths(w.project, w.sync).file)
   expect(await pending(w)).toEqual({ add: 2 })
+})
+
+describe('an empty state file', () => {
+  it('is made anew when a kill left it empty before anything was sent', async () => {
+    w = await world(service('key'))
+    await w.model(people(2))
+    const { file } = statePaths(w.project, w.sync)
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, '')
+    expect(await w.run()).toMatchObject({ status: 'ok', counts: { delivered: 2 } })
+    await writeFile(file, '')
+    expect((await w.run()).error?.code).toBe('CDP4001')
+  })
 })
