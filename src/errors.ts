@@ -49,6 +49,16 @@ export class ConfigErrors extends CdpError {
   }
 }
 
+/** What a record or a plan says of an error: each problem with its place; of several the code of the first. */
+export function described(error: CdpError): { code: string; message: string; hint?: string } {
+  const placed = ({ where, message }: CdpError): string =>
+    where !== undefined && /:\d+:\d+$/.test(where) && !message.includes(where) ? `${where}: ${message}` : message
+  const all = error instanceof ConfigErrors ? error.errors : [error]
+  const [{ code, hint } = error] = all
+  if (all.length === 1) return { code, message: all.map(placed).join(), ...(hint === undefined ? {} : { hint }) }
+  return { code, message: all.map((one) => (one.hint === undefined ? placed(one) : `${placed(one)} ${one.hint}`)).join(' ') }
+}
+
 /** A login or a permission was refused, at a warehouse or a destination. Ends the sync, exit 4. */
 export class AuthError extends CdpError {
   override readonly exitCode: number = EXIT.auth

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import pLimit, { type LimitFunction } from 'p-limit'
 import type { Project, Sync } from './config/types.ts'
 import type { RunContext, RunEvent, RunOptions } from './context.ts'
-import { CdpError, EXIT, LockedError } from './errors.ts'
+import { CdpError, described, EXIT, LockedError } from './errors.ts'
 import { newRunId } from './records.ts'
 import type { Plan, RunCounts, RunRecord, RunStatus, SyncFailure, SyncPlan } from './types.ts'
 import { VERSION } from './version.ts'
@@ -244,7 +244,7 @@ function statusOf(error: unknown): RunStatus {
 
 /** What a record or a plan says of an error. An unexpected one names itself; its stack goes to stderr. */
 function describe(error: unknown): { code: string; message: string; hint?: string } {
-  if (error instanceof CdpError) return { code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) }
+  if (error instanceof CdpError) return described(error)
   return { code: 'CDP5002', message: `a bug: ${error instanceof Error ? error.message : String(error)}`, hint: 'See the stack on stderr.' }
 }
 
