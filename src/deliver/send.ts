@@ -110,6 +110,10 @@ function is<E extends Error>(thrown: unknown, kind: abstract new (...args: never
   return thrown instanceof kind || (thrown instanceof Error && thrown.name === kind.name)
 }
 
+/** A wait that is no number, made of a header that was not there, would never end. */
+const waitOf = ({ afterMs }: { afterMs: number | undefined }): number | undefined =>
+  typeof afterMs === 'number' && !Number.isNaN(afterMs) ? afterMs : undefined
+
 /** Which of the contract's errors was thrown. */
 export function failureOf(thrown: unknown): Failure {
   if (is(thrown, AuthError)) {
@@ -117,9 +121,9 @@ export function failureOf(thrown: unknown): Failure {
     const error = thrown instanceof AuthError ? thrown : new AuthError(code, message, { cause: thrown })
     return { kind: 'auth', cause: { code, message }, error }
   }
-  if (is(thrown, RateLimited)) return { kind: 'limited', cause: { code: 'rate_limited', message: thrown.message }, afterMs: thrown.afterMs }
+  if (is(thrown, RateLimited)) return { kind: 'limited', cause: { code: 'rate_limited', message: thrown.message }, afterMs: waitOf(thrown) }
   if (is(thrown, NotSent)) return { kind: 'not_sent', cause: { code: thrown.code, message: thrown.message } }
-  if (is(thrown, UnknownOutcome)) return { kind: 'unknown', cause: { code: thrown.code, message: thrown.message }, afterMs: thrown.afterMs }
+  if (is(thrown, UnknownOutcome)) return { kind: 'unknown', cause: { code: thrown.code, message: thrown.message }, afterMs: waitOf(thrown) }
   if (is(thrown, Refused)) return { kind: 'refused', cause: { code: thrown.code, message: thrown.message }, status: thrown.status }
   if (thrown instanceof Error && thrown.name === 'AbortError') return { kind: 'unknown', cause: ABORTED, afterMs: undefined }
   return { kind: 'bug', cause: { code: 'connector_error', message: 'The connector failed while it wrote this row.' }, error: thrown }

@@ -1,5 +1,6 @@
 /** Histories of several edits, faults and hands in a row, each of which once ended in a wrong state. */
 import { afterEach, expect, it } from 'vitest'
+import { RateLimited } from '../../src/connector.ts'
 import { baseline, resolve } from '../../src/maintain.ts'
 import { column, world } from '../support/world.ts'
 import type { World } from '../support/world.ts'
@@ -106,4 +107,17 @@ it('a mapping edited while the mode was insert reaches its rows when the mode be
   w.sync = { ...w.sync, mode: 'upsert' }
   await ran(w)
   expect(there(w)).toEqual({ 'a@x.io': 'free!' })
+})
+
+it('a wait that is no number, made of a header that was not there, is taken for none', async () => {
+  w = await world(service('match'))
+  Object.defineProperty(w, 'now', { get: Date.now, set: () => undefined })
+  let told = false
+  w.service.fate = () => {
+    if (told) return 'ok'
+    told = true
+    throw new RateLimited('slow down', Number.NaN)
+  }
+  const { record } = await ran(w, [person('1', 'a@x.io')])
+  expect(record).toMatchObject({ status: 'ok', counts: { delivered: 1 } })
 })
