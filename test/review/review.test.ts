@@ -111,7 +111,7 @@ it('a mapping edited while the mode was insert reaches its rows when the mode be
 
 it('a wait that is no number, made of a header that was not there, is taken for none', async () => {
   w = await world(service('match'))
-  Object.defineProperty(w, 'now', { get: Date.now, set: () => undefined })
+  Object.defineProperty(w, 'now', { get: Date.now, set() {} })
   let told = false
   w.service.fate = () => {
     if (told) return 'ok'
