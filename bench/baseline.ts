@@ -24,7 +24,7 @@ async function post(): Promise<void> {
   if (batch.length === 0) return
   const body = `{"changes":[${batch.join(',')}]}`
   batch = []
-  const flight = pool.request({ path: '/', method: 'POST', body }).then(async (reply) => void (await reply.body.dump()))
+  const flight = pool.request({ path: '/', method: 'POST', body }).then((reply) => reply.body.dump())
   flying.add(flight)
   void flight.finally(() => flying.delete(flight))
   if (flying.size >= 8) await Promise.race(flying)

@@ -124,7 +124,7 @@ async function copyAway(database: string, table: string): Promise<number> {
     connection.stream.on('data', (chunk: Buffer) => {
       end = (end + chunk.subarray(-40).toString('latin1')).slice(-40)
       // CommandComplete, then ReadyForQuery: 'Z', a length of 5, 'I'.
-      if (/COPY \d+\0Z\0\0\0\x05I$/.test(end)) resolve()
+      if (end.includes('COPY ') && end.endsWith('Z\0\0\0\x05I')) resolve()
     })
     connection.query(`COPY (SELECT * FROM ${table}) TO STDOUT (FORMAT csv)`)
   })

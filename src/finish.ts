@@ -47,8 +47,9 @@ export async function commitRun(session: Session, comparison: Comparison, sent: 
 
 async function openJobs(db: Db): Promise<number> {
   const { open } = await db.one<{ open: number }>(`
-SELECT count(*) AS open FROM (SELECT unnest(numbers) AS n FROM state.jobs) t
-WHERE NOT EXISTS (FROM state.journal j WHERE j.result <> 'intent' AND t.n BETWEEN j.first AND j.last)`)
+SELECT count(*) AS open FROM (
+  SELECT n, arg_max(j.result, j.seq) AS result FROM (SELECT unnest(numbers) AS n FROM state.jobs) t JOIN state.journal j ON t.n BETWEEN j.first AND j.last GROUP BY n
+) WHERE result = 'intent'`)
   return open
 }
 

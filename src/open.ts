@@ -182,6 +182,8 @@ export const identity = ({ sync, target, account }: Session): Record<string, str
 
 async function checkMemory(project: Project, sync: Sync, memory: Memory, target: string, account: Account): Promise<void> {
   if (memory.target === null) return checkOrphans(project, sync, target)
+  // Nothing was ever delivered: there is nothing to be bound to.
+  if (memory.first && memory.header === null) return
   if (memory.target !== target) {
     const [, , object] = JSON.parse(memory.target) as string[]
     throw new CdpError(

@@ -76,14 +76,6 @@ FROM (SELECT *, ${offset} + row_number() OVER (ORDER BY attempts > 0, confirmed_
   return n
 }
 
-/** Forgets what was prepared and not begun: a guard refused, or nothing is to be sent. */
-export async function dropOutbox(db: Db): Promise<void> {
-  await transaction(
-    db,
-    `DELETE FROM state.outbox; DELETE FROM state.journal; DELETE FROM state.jobs; DELETE FROM state.meta WHERE name = 'header';`,
-  )
-}
-
 /** The same few changes for the same plan: those with the lowest hash of their key. */
 export async function samples(
   db: Db,
@@ -117,7 +109,9 @@ export async function samples(
   const changes = await db.rows<Row>(
     `SELECT key, payload, known, differs, because FROM changes WHERE status = 'send' AND NOT fresh ${take}`,
   )
-  const removals = await db.rows<Row>(`SELECT key, coalesce(payload, pending.payload) AS known FROM removals WHERE status = 'send' ${take}`)
+  const removals = await db.rows<Row>(
+    `SELECT key, coalesce(payload, pending.payload) AS known FROM removals WHERE status = 'send' ORDER BY hash(key), key, address LIMIT ${each}`,
+  )
   return [
     ...adds.map(({ key, payload }): PlanSample => ({ op: 'add', key, after: bag(payload, null, true) })),
     ...changes.map(({ key, payload, known, differs, because }): PlanSample => {

@@ -79,12 +79,13 @@ WHERE r.done AND r.kind <> 'remove' AND NOT r.given_up`
   await db.run(`
 CREATE OR REPLACE TABLE doubted AS
 -- May have been applied: what was confirmed before stays, with what may have been sent beside it. Both ends of a rename are
--- in doubt, and neither may be reached by the record's id: nobody knows which of them it is.
+-- in doubt, and neither may be reached by the record's id: nobody knows which of them it is. A removal keeps the match it
+-- was sent with; what it writes instead may be edited, so its repeat is another change.
 SELECT r.address, coalesce(old.key, r.key) AS key, old.hash, old.payload,
   CASE WHEN r.previous IS NULL THEN coalesce(old.remote_id, o.remote_id) END AS remote_id, coalesce(old.mode, ${lit(header.mode)}) AS mode,
   coalesce(old.owned, FALSE) OR ${owning ? 'TRUE' : 'FALSE'} AS owned, old.confirmed_at, old.run, coalesce(old.accepted, FALSE) AS accepted,
   coalesce(old.gone, FALSE) AS gone, TRUE AS uncertain,
-  {op: r.op, key: r.key, payload: o.payload, id: CASE WHEN r.previous IS NULL THEN ${own.id} END, run: ${own.run}, sent_at: ${own.sentAt}, changed: o.differs}::${PENDING} AS pending
+  {op: r.op, key: r.key, payload: coalesce(o.payload, o.known), id: CASE WHEN r.previous IS NULL AND NOT (r.kind = 'remove' AND r.op = 'update') THEN ${own.id} END, run: ${own.run}, sent_at: ${own.sentAt}, changed: o.differs}::${PENDING} AS pending
 FROM (FROM reached WHERE vague) r JOIN state.outbox o USING (n) LEFT JOIN state.snapshot old ON old.address = r.address
 WHERE NOT (r.given_up AND EXISTS (FROM reached q WHERE q.address = r.address AND NOT q.given_up AND (q.done OR q.vague)))
 UNION ALL
