@@ -1,9 +1,9 @@
-/** Histories of several edits, faults and hands in a row, each of which once ended in a wrong state. */
+/** Removals that nobody answered: the record is found again, whatever was edited meanwhile. */
 import { afterEach, expect, it } from 'vitest'
 import { world } from '../support/world.ts'
 import type { World } from '../support/world.ts'
 import { service } from '../support/destinations.ts'
-import { person, ran, there } from '../engine/support.ts'
+import { person, ran, there } from './support.ts'
 
 let w: World
 afterEach(() => w?.close())

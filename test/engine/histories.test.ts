@@ -5,7 +5,7 @@ import { baseline, resolve } from '../../src/maintain.ts'
 import { column, world } from '../support/world.ts'
 import type { World } from '../support/world.ts'
 import { service } from '../support/destinations.ts'
-import { pending, people, person, ran, there } from '../engine/support.ts'
+import { pending, people, person, ran, there } from './support.ts'
 
 let w: World
 afterEach(() => w?.close())
