@@ -10,7 +10,7 @@ import { VERSION } from './version.ts'
 
 const MB = 1024 * 1024
 /** What the embedded databases of one process may use together. */
-const MEMORY = 512 * MB
+const MEMORY = 320 * MB
 /** Below this a big comparison would only spill; a sync that can't have it waits. */
 const MEMORY_PER_SYNC = 128 * MB
 
