@@ -4,6 +4,11 @@ import type { Db } from './db.ts'
 /** Raised when a table changes; each released version opens in the next. */
 export const FORMAT = 1
 
+/** Refused so often with the same payload, a row is held. */
+export const MAX_ATTEMPTS = 5
+/** A held row is tried again, and an absent or existing record looked at again, after this long. */
+export const DAY = 86_400_000
+
 /** What may have been sent, while an address is uncertain. */
 export const PENDING = 'STRUCT(op VARCHAR, key VARCHAR, payload VARCHAR[], id VARCHAR, run VARCHAR, sent_at VARCHAR, changed VARCHAR[])'
 
