@@ -82,7 +82,8 @@ const chains = {
   numRuns: Number(process.env['PBT_RUNS'] ?? 25),
   // A chain is slow to shrink, and short enough to read.
   endOnFailure: true,
-  ...(process.env['PBT_SEED'] ? { seed: Number(process.env['PBT_SEED']) } : {}),
+  // The same tables each time; another seed draws others.
+  seed: Number(process.env['PBT_SEED'] ?? 20261122),
 }
 
 describe.each<Kind>(['key', 'match'])('rows addressed by %s', (kind) => {
