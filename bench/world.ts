@@ -57,7 +57,7 @@ destinations:
     copyAway: (table) => copyAway(postgres.url, table),
     received: () => ask(sink),
     async close() {
-      sink.disconnect()
+      if (sink.connected) sink.disconnect()
       await postgres.stop()
       await rm(root, { recursive: true, force: true })
     },
