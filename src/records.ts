@@ -7,10 +7,28 @@ import { dirname, join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Project } from './config/types.ts'
 import type { Phase } from './context.ts'
-import type { Op, RunRecord } from './types.ts'
+import type { Op, RunCounts, RunRecord } from './types.ts'
 
 /** Run records (and their attempts) kept per sync. */
 const KEEP_RUNS = 100
+
+/** The counts of a run that has not counted yet. */
+export const NO_COUNTS: RunCounts = {
+  add: 0,
+  change: 0,
+  remove: 0,
+  unchanged: 0,
+  invalid: 0,
+  delivered: 0,
+  accepted: 0,
+  absent: 0,
+  exists: 0,
+  rejected: 0,
+  unknown: 0,
+  held: 0,
+  waiting: 0,
+  kept: 0,
+}
 
 /** Where a sync keeps things. Nothing but DuckDB may open `file`, and nothing but src/lock.ts `lock`. */
 export interface StatePaths {

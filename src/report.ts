@@ -5,7 +5,7 @@ import { step } from './crash.ts'
 import type { Cut } from './deliver.ts'
 import { AuthError, CdpError, described, EXIT, GuardError, LockedError } from './errors.ts'
 import type { Sent } from './outgoing.ts'
-import { clearProgress, prepareState, statePaths, writeProgress, writeRecord } from './records.ts'
+import { clearProgress, NO_COUNTS, prepareState, statePaths, writeProgress, writeRecord } from './records.ts'
 import { createRedactor } from './redact.ts'
 import { explainDisk } from './state/local.ts'
 import type { RunCounts, RunRecord, RunStatus, SyncPlan } from './types.ts'
@@ -23,23 +23,6 @@ export interface Reporter {
   readonly failed: (error: unknown) => void
   /** Writes the record and gives it. */
   end(): Promise<RunRecord>
-}
-
-const NO_COUNTS: RunCounts = {
-  add: 0,
-  change: 0,
-  remove: 0,
-  unchanged: 0,
-  invalid: 0,
-  delivered: 0,
-  accepted: 0,
-  absent: 0,
-  exists: 0,
-  rejected: 0,
-  unknown: 0,
-  held: 0,
-  waiting: 0,
-  kept: 0,
 }
 
 export async function reporter(project: Project, sync: Sync, context: RunContext, run: string): Promise<Reporter> {

@@ -4,8 +4,8 @@ import pLimit, { type LimitFunction } from 'p-limit'
 import type { Project, Sync } from './config/types.ts'
 import type { RunContext, RunEvent, RunOptions } from './context.ts'
 import { CdpError, described, EXIT, LockedError } from './errors.ts'
-import { newRunId } from './records.ts'
-import type { Plan, RunCounts, RunRecord, RunStatus, SyncFailure, SyncPlan } from './types.ts'
+import { newRunId, NO_COUNTS } from './records.ts'
+import type { Plan, RunRecord, RunStatus, SyncFailure, SyncPlan } from './types.ts'
 import { VERSION } from './version.ts'
 
 const MB = 1024 * 1024
@@ -265,23 +265,6 @@ function endedBy(error: unknown, sync: Sync, io: ScheduleIO): RunRecord {
   return emptyRecord(sync, statusOf(error), exitCodeFor(error), describe(error), io)
 }
 
-const NOTHING: RunCounts = {
-  add: 0,
-  change: 0,
-  remove: 0,
-  unchanged: 0,
-  invalid: 0,
-  delivered: 0,
-  accepted: 0,
-  absent: 0,
-  exists: 0,
-  rejected: 0,
-  unknown: 0,
-  held: 0,
-  waiting: 0,
-  kept: 0,
-}
-
 /** The record of a run that never began. */
 function emptyRecord(sync: Sync, status: RunStatus, exitCode: number, error: NonNullable<RunRecord['error']>, io: ScheduleIO): RunRecord {
   const at = new Date(io.now()).toISOString()
@@ -295,7 +278,7 @@ function emptyRecord(sync: Sync, status: RunStatus, exitCode: number, error: Non
     seconds: 0,
     exit_code: exitCode,
     target: null,
-    counts: { ...NOTHING },
+    counts: { ...NO_COUNTS },
     requests: 0,
     recovered: null,
     reasons: [],

@@ -2,7 +2,6 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { createJiti } from 'jiti'
 import * as zod from 'zod'
 import type { Connector } from '../connector.ts'
 import { CdpError, nearest } from '../errors.ts'
@@ -88,6 +87,8 @@ async function importConnector(file: ConnectorFile): Promise<Connector> {
  * error thrown by the connector is of the class that the engine knows. TypeScript works on every Node that way.
  */
 async function importUsers(path: string): Promise<unknown> {
+  // Loaded here, for only a user's own connector needs it.
+  const { createJiti } = await import('jiti')
   const jiti = createJiti(import.meta.url, { fsCache: false, interopDefault: false, virtualModules: { 'cdp-sync': api, zod } })
   return jiti.import(pathToFileURL(path).href)
 }
