@@ -70,15 +70,17 @@ class WaveDelivery {
     const wake = (): void => this.#notify()
     ending.addEventListener('abort', wake)
     while (!ending.aborted) {
+      // One look at the clock a turn: what was not due when it was looked for must be in the future when it is waited for.
+      const now = this.#session.settings.clock.now()
       this.#renew()
-      this.#launch()
+      this.#launch(now)
       this.#prefetch()
-      if (this.#ready.length > 0) await this.#wait()
+      if (this.#ready.length > 0) await this.#wait(now)
       else {
-        const batches = this.#form()
+        const batches = this.#form(now)
         if (batches.length > 0) await this.#prepare(batches)
         else if (!this.#readable() && !this.#reading && this.#flying.size === 0 && this.#later.length === 0) break
-        else await this.#wait()
+        else await this.#wait(now)
       }
     }
     for (const tasks of this.#ready) giveBack(this.#lane, tasks)
@@ -90,10 +92,9 @@ class WaveDelivery {
   }
 
   /** Starts requests as far as concurrency and the destination's health allow. */
-  #launch(): void {
-    const { clock } = this.#session.settings
+  #launch(now: number): void {
     const { width, from } = this.#session.health.gate(this.#limits.concurrency)
-    while (this.#ready.length > 0 && this.#flying.size < width && clock.now() >= from) {
+    while (this.#ready.length > 0 && this.#flying.size < width && now >= from) {
       const flight = deliverRequest(this.#lane, this.#ready.shift() as readonly Task[]).finally(() => {
         this.#flying.delete(flight)
         this.#notify()
@@ -135,11 +136,11 @@ class WaveDelivery {
   }
 
   /** The next requests, at most what one intent may cover. */
-  #form(): (readonly Task[])[] {
+  #form(now: number): (readonly Task[])[] {
     const most = 2 * this.#limits.concurrency
     const batches: (readonly Task[])[] = []
     let rows = 0
-    for (const later of this.#due(most)) {
+    for (const later of this.#due(now, most)) {
       if (later.whole) {
         batches.push(later.tasks)
         rows += later.tasks.length
@@ -159,8 +160,7 @@ class WaveDelivery {
   }
 
   /** Takes at most `most` repeats that are due. */
-  #due(most: number): Later[] {
-    const now = this.#session.settings.clock.now()
+  #due(now: number, most: number): Later[] {
     const due: Later[] = []
     this.#later = this.#later.filter((later) => !(later.at <= now && due.length < most && due.push(later)))
     return due
@@ -193,9 +193,8 @@ class WaveDelivery {
   }
 
   /** Waits until something ends, or a repeat or probe falls due. What is due already waits for a turn, not for time. */
-  async #wait(): Promise<void> {
+  async #wait(now: number): Promise<void> {
     const { clock } = this.#session.settings
-    const now = clock.now()
     const { from } = this.#session.health.gate(this.#limits.concurrency)
     let next = from > now ? from : Infinity
     for (const { at } of this.#later) if (at > now && at < next) next = at

@@ -326,6 +326,19 @@ describe('a request without an answer', () => {
     )
     expect(await at.run()).toMatchObject({ counts: { delivered: 2_000 }, cut: null })
   })
+  it('is waited for while the clock moves between two looks at it', async () => {
+    for (let tick = 1; tick <= 200; tick++) {
+      const at = bench(
+        async function* (batch, _call, { clock }) {
+          if (clock.now() < 1_004_000) throw new NotSent('ECONNREFUSED', 'restarting')
+          yield* allOk(batch)
+        },
+        { rows: rows(10), limits: { rows: 10, concurrency: 1 } },
+      )
+      at.clock.tick = tick
+      expect(sum((await at.run()).counts)).toBe(10)
+    }
+  })
   it('because nothing was sent leaves rows waiting, not unknown', async () => {
     const at = bench(
       first(99, () => new NotSent('ECONNREFUSED', 'no')),

@@ -8,7 +8,9 @@ import type { Op } from '../../src/types.ts'
 export class VirtualClock {
   time = 1_000_000
   #sleepers: { at: number; wake: () => void }[] = []
-  now = (): number => this.time
+  /** Milliseconds that pass between two looks at the clock. */
+  tick = 0
+  now = (): number => (this.time += this.tick)
   sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
     new Promise((resolve) => {
       const sleeper = { at: this.time + ms, wake: resolve }
