@@ -9,7 +9,7 @@ export const ERRORS_PAGE = fileURLToPath(new URL('../docs/errors.md', import.met
 const HEAD = `# Errors
 
 Every error has a code that never changes its meaning. The first digits say where it comes from: CDP1 configuration, CDP2
-warehouses, CDP3 destinations, CDP4 state and engine, CDP5 commands, CDP6 the demo. This page is made of the files in
+warehouses, CDP3 destinations, CDP4 state and engine, CDP5 commands, CDP6 demo and sandbox. This page is made of the files in
 [errors/](errors) by \`npm run docs\`.
 
 `

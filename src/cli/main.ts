@@ -18,6 +18,7 @@ import { planCommand } from './plan.ts'
 import { rejectedCommand } from './rejected.ts'
 import { resetCommand } from './reset.ts'
 import { runCommand } from './run.ts'
+import { sandboxCommand } from './sandbox.ts'
 import { schemaCommand } from './schema.ts'
 import { newSession, type Globals } from './session.ts'
 import { resolveCommand, retryCommand } from './settle.ts'
@@ -43,6 +44,7 @@ const COMMANDS = [
   resetCommand,
   connectorsCommand,
   schemaCommand,
+  sandboxCommand,
   demoCommand,
 ]
 

@@ -18,9 +18,13 @@ export interface ConnectorFile {
 const BUILTIN = fileURLToPath(new URL('../../connectors/', import.meta.url))
 const ENDING = /^([A-Za-z0-9][A-Za-z0-9_-]*)\.(ts|mts|js|mjs)$/
 
-/** The connectors of a folder by name: `NAME.ts` or `NAME/index.ts`. */
 function scan(folder: string, builtin: boolean): Map<string, ConnectorFile> {
-  const found = new Map<string, ConnectorFile>()
+  return new Map([...modulesIn(folder)].map(([name, file]) => [name, { name, file, builtin }]))
+}
+
+/** The modules of a folder, name -> absolute path: `NAME.ts` or `NAME/index.ts`. Throws CDP1053 when two have one name. */
+export function modulesIn(folder: string): Map<string, string> {
+  const found = new Map<string, string>()
   if (!existsSync(folder)) return found
   for (const entry of readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const inner = ['index.ts', 'index.mts', 'index.js', 'index.mjs'].map((name) => join(folder, entry.name, name))
@@ -28,8 +32,8 @@ function scan(folder: string, builtin: boolean): Map<string, ConnectorFile> {
     const name = entry.isDirectory() ? entry.name : ENDING.exec(entry.name)?.[1]
     if (!file || !name || /\.d\.m?ts$/.test(file)) continue
     const other = found.get(name)
-    if (other) throw new CdpError('CDP1053', `Two files are connector "${name}": ${other.file} and ${file}.`, { hint: 'Remove one.' })
-    found.set(name, { name, file, builtin })
+    if (other) throw new CdpError('CDP1053', `Two files are connector "${name}": ${other} and ${file}.`, { hint: 'Remove one.' })
+    found.set(name, file)
   }
   return found
 }
@@ -86,7 +90,7 @@ async function importConnector(file: ConnectorFile): Promise<Connector> {
  * A user's project may have no node_modules at all: 'cdp-sync' and 'zod' are handed in as they are here, so that an
  * error thrown by the connector is of the class that the engine knows. TypeScript works on every Node that way.
  */
-async function importUsers(path: string): Promise<unknown> {
+export async function importUsers(path: string): Promise<unknown> {
   // Loaded here, for only a user's own connector needs it.
   const { createJiti } = await import('jiti')
   const jiti = createJiti(import.meta.url, { fsCache: false, interopDefault: false, virtualModules: { 'cdp-sync': api, zod } })

@@ -7,7 +7,6 @@ import { brotliDecompress, gunzip, inflate } from 'node:zlib'
 import { parse } from 'lossless-json'
 import type { Exchange, Fake, FakeControl, FakeReply, FakeRequest, FakeService, Fault } from './fake.ts'
 
-/** Requests that are remembered per fake; older ones are forgotten. */
 const REMEMBERED = 10_000
 
 /** One fake, served. */
@@ -24,6 +23,8 @@ export interface ServedFake {
   fault(plan: (exchange: Exchange) => Fault | undefined): void
   /** The next so many rows are refused. */
   refuseRows(count: number): void
+  /** Rows that are still to be refused. */
+  refusals(): number
   /** Lists whose order the vendor does not promise come reversed. */
   reverse(on: boolean): void
   /** Forgets all state, requests and faults. */
@@ -42,6 +43,8 @@ export interface HostOptions {
   /** Default: any free one. */
   readonly port?: number
   readonly now?: () => number
+  /** Requests that are remembered per fake (default 10,000); older ones are forgotten. */
+  readonly remember?: number
   /** Answers requests that belong to no fake. */
   readonly other?: (request: IncomingMessage, response: ServerResponse) => void
 }
@@ -50,6 +53,7 @@ export interface HostOptions {
 export async function serveFakes(fakes: readonly Fake[], options: HostOptions = {}): Promise<FakeHost> {
   const served = new Map<string, Served>()
   const server = createServer((request, response) => {
+    if (isForeign(request)) return void response.writeHead(403).end('not for web pages of other origins')
     const [, name = ''] = (request.url ?? '').split(/[/?]/)
     const found = served.get(name)
     if (found) void found.answer(request, response)
@@ -58,7 +62,7 @@ export async function serveFakes(fakes: readonly Fake[], options: HostOptions = 
   })
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(options.port ?? 0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  for (const fake of fakes) served.set(fake.name, new Served(fake, `${url}/${fake.name}`, options.now ?? Date.now))
+  for (const fake of fakes) served.set(fake.name, new Served(fake, `${url}/${fake.name}`, options))
   return {
     url,
     fakes: served,
@@ -69,6 +73,14 @@ export async function serveFakes(fakes: readonly Fake[], options: HostOptions = 
   }
 }
 
+/**
+ * A web page elsewhere must not reach what listens here: neither from its own origin, nor under a name that it lets point
+ * at 127.0.0.1 (DNS rebinding). Programs send no Origin.
+ */
+function isForeign({ headers: { host = '', origin } }: IncomingMessage): boolean {
+  return !/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host) || (origin !== undefined && origin !== `http://${host}`)
+}
+
 /** A class: one thing with state that requests, tests and the page share. */
 class Served implements ServedFake {
   readonly fake: Fake
@@ -76,6 +88,7 @@ class Served implements ServedFake {
   readonly destination: Record<string, unknown>
   exchanges: Exchange[] = []
   readonly #control: FakeControl
+  readonly #remember: number
   #service: FakeService
   #count = 0
   #flying = 0
@@ -85,9 +98,10 @@ class Served implements ServedFake {
   #plan: (exchange: Exchange) => Fault | undefined = () => undefined
   #listeners: ((exchange: Exchange) => void)[] = []
 
-  constructor(fake: Fake, url: string, now: () => number) {
+  constructor(fake: Fake, url: string, { now = Date.now, remember = REMEMBERED }: HostOptions) {
     this.fake = fake
     this.url = url
+    this.#remember = remember
     this.destination = fake.destination(url)
     this.#control = {
       url,
@@ -114,6 +128,10 @@ class Served implements ServedFake {
     this.#refusals = count
   }
 
+  refusals(): number {
+    return this.#refusals
+  }
+
   reverse(on: boolean): void {
     this.#reverse = on
   }
@@ -137,7 +155,7 @@ class Served implements ServedFake {
       const request = await read(incoming, ++this.#count, `/${this.fake.name}`)
       const exchange: Exchange = { request, write: this.#service.isWrite(request), at: this.#control.now(), reply: null }
       this.exchanges.push(exchange)
-      if (this.exchanges.length > REMEMBERED) this.exchanges.shift()
+      if (this.exchanges.length > this.#remember) this.exchanges.shift()
       await this.#reply(exchange, this.#plan(exchange), outgoing)
       for (const listener of this.#listeners) listener(exchange)
     } catch (error) {
