@@ -179,6 +179,24 @@ export interface HttpDefaults {
   /** Milliseconds for one request. */
   readonly timeout?: number
   readonly gzip?: boolean
+  /**
+   * What a reply outside 2xx means at this service, where its status alone does not say it: a throttle answered with 403,
+   * the scope that is missing, the end of a daily quota. Undefined: what the status stands for.
+   */
+  readonly failure?: (reply: FailedReply) => Error | undefined
+}
+
+/** A reply outside 2xx that the request did not accept. */
+export interface FailedReply {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  /** With secrets taken out; empty when the body was cut. */
+  readonly text: string
+  /** The body as JSON, undefined when it is none. */
+  readonly body: Value | undefined
+  readonly method: string
+  /** The path asked for, without query; the route where the request named one. */
+  readonly route: string
 }
 
 export interface HttpRequest {
@@ -232,6 +250,8 @@ export interface Destination {
   lookup?(object: string, matches: readonly Fields[]): Promise<readonly (string | null)[]>
   /** The records found by these matches, to compare before adopting. Index i answers matches[i]. */
   read?(object: string, matches: readonly Fields[]): Promise<readonly (Fields | null)[]>
+  /** Of a membership: every member, as match fields. */
+  list?(object: string): AsyncIterable<Fields>
   close?(): Promise<void>
 }
 

@@ -88,6 +88,8 @@ async function send(client: Client, request: HttpRequest): Promise<HttpReply> {
   if ((status < 200 || status > 299) && !request.accept?.includes(status)) {
     const redirect = whereTo(exchange.headers['location'], url, target.url, request.route !== undefined)
     const reply = { status, headers: exchange.headers, text: io.redact(text ?? '') }
+    const meant = client.defaults.failure?.({ ...reply, body: decoded(reply.text), method: request.method, route })
+    if (meant !== undefined) throw meant
     throw errorOf(reply, { method: request.method, host: target.url.host, route, redirect }, io.now())
   }
   // The status alone confirms nothing: what would have followed may have named rows that failed.
@@ -251,6 +253,14 @@ function whereTo(location: string | undefined, from: URL, base: URL, hidePath: b
   if (to === null) return undefined
   if (hidePath) return to.origin
   return to.origin + (base.pathname.length > 1 ? to.pathname.replace(base.pathname, '/…') : to.pathname)
+}
+
+function decoded(text: string): ReturnType<HttpReply['json']> | undefined {
+  try {
+    return decodeJson(text)
+  } catch {
+    return undefined
+  }
 }
 
 function json(text: string, what: string, type: string | undefined): ReturnType<HttpReply['json']> {

@@ -255,6 +255,14 @@ describe('a status', () => {
     expect(await client(server.url)({ accept: [404] })).toMatchObject({ status: 404, text: 'none' })
   })
 
+  it('means what the connector says it means at this service', async () => {
+    const server = await serve(status(403, '{"code":"REQUEST_LIMIT_EXCEEDED"}'))
+    const failing = (meant: (text: string) => Error | undefined) =>
+      failure(client(server.url, { failure: ({ body, method }) => meant(`${method} ${JSON.stringify(body)}`) })({}))
+    expect(await failing((text) => new RateLimited(text, 5))).toMatchObject({ message: 'POST {"code":"REQUEST_LIMIT_EXCEEDED"}', afterMs: 5 })
+    expect(await failing(() => undefined)).toBeInstanceOf(AuthError)
+  })
+
   it('redacts what the service echoes', async () => {
     const server = await serve(status(400, '{"message":"bad token tok-123456"}'))
     expect((await failure(client(server.url, {}, { secrets: ['tok-123456'] })({}))).message).toBe('bad token ***')

@@ -1,0 +1,80 @@
+/** Holds requests against the vendor's published OpenAPI documents, which lie in the folder that CDP_SYNC_SPECS names. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { OpenAPIValidator, type Document } from 'openapi-backend'
+import { parse } from 'yaml'
+import type { Exchange, FakeRequest } from '../../src/testing/index.ts'
+
+/** Which document speaks of which requests. */
+export interface Contract {
+  /** Path of an OpenAPI document (JSON or YAML) in the folder. */
+  readonly spec: string
+  /** Which requests it is for; default all. The first contract that takes a request counts. */
+  readonly takes?: (request: FakeRequest) => boolean
+  /** The path of a request as the document has it; default as it is. */
+  readonly path?: (path: string) => string
+  /** Mends what the document has wrong, with the source that says so in a comment. */
+  readonly mend?: (document: Document) => void
+}
+
+/** What was looked at, and what did not fit. */
+export interface Verdict {
+  readonly validated: number
+  /** `METHOD path`, without ids, of requests that no document speaks of. */
+  readonly unspoken: readonly string[]
+  readonly faults: readonly string[]
+}
+
+const folder = process.env['CDP_SYNC_SPECS']
+export const hasSpecs = folder !== undefined && folder !== ''
+
+const validators = new Map<Contract, Promise<OpenAPIValidator>>()
+
+async function load({ spec, mend }: Contract): Promise<OpenAPIValidator> {
+  // A vendor's document may hold dates and long numbers; all that counts here is its shape.
+  const definition = parse(await readFile(join(folder ?? '', spec), 'utf8'), { schema: 'core' }) as Document
+  mend?.(definition)
+  return new OpenAPIValidator({
+    definition,
+    ajvOpts: { strict: false, allErrors: true, formats: { int64: true, int32: true, double: true, float: true, binary: true, byte: true } },
+    lazyCompileValidators: true,
+  })
+}
+
+export async function judge(contracts: readonly Contract[], exchanges: readonly Exchange[]): Promise<Verdict> {
+  const unspoken = new Set<string>()
+  const faults = new Set<string>()
+  let validated = 0
+  const seen = new Set<string>()
+  for (const { request } of exchanges) {
+    const contract = contracts.find(({ takes }) => takes?.(request) ?? true)
+    const shape = `${request.method} ${request.path.replaceAll(/\/[^/]*\d[^/]*/g, '/…')}`
+    if (contract === undefined) {
+      unspoken.add(shape)
+      continue
+    }
+    validated++
+    // The same request many times over says nothing new.
+    const same = `${request.method} ${request.path}?${request.query.toString()} ${request.text}`
+    if (seen.has(same)) continue
+    seen.add(same)
+    if (!validators.has(contract)) validators.set(contract, load(contract))
+    const validator = await (validators.get(contract) as Promise<OpenAPIValidator>)
+    const asked = { method: request.method, path: contract.path?.(request.path) ?? request.path, query: request.query.toString() }
+    const operation = validator.router.matchOperation({ ...asked, headers: { ...request.headers } })
+    if (operation === undefined) {
+      faults.add(`${shape}: ${contract.spec} has no such operation`)
+      continue
+    }
+    const result = validator.validateRequest({ ...asked, headers: { ...request.headers }, body: bodyOf(request) }, operation)
+    for (const error of result.errors ?? [])
+      faults.add(`${shape}: ${error.instancePath} ${error.message ?? ''} ${JSON.stringify(error.params)} in ${request.text.slice(0, 300)}`)
+  }
+  return { validated, unspoken: [...unspoken].sort(), faults: [...faults].sort() }
+}
+
+function bodyOf(request: FakeRequest): unknown {
+  const type = request.headers['content-type'] ?? ''
+  if (type.includes('json')) return request.json()
+  return request.text === '' ? undefined : request.text
+}
