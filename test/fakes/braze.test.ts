@@ -236,12 +236,12 @@ describe('catalogs', () => {
   it.each([
     ['fields-do-not-match', 'PUT', [{ id: 'a' }, { id: 'b', color: 1 }], ['b']],
     [
+      'invalid-fields',
       'PATCH',
       [
         { id: 'a', color: 1 },
         { id: 'b', color: 1 },
       ],
-      'invalid-fields',
       ['a', 'b'],
     ],
     ['items-missing-ids', 'PUT', [{ name: 'a' }], [null]],
