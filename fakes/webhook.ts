@@ -1,4 +1,5 @@
 /** A receiver of the webhook connector's default body: keeps records by key, events in order, and answers per row. */
+import { createHmac } from 'node:crypto'
 import { defineFake, type FakeReply, type FakeRequest } from '../src/testing/fake.ts'
 
 interface Change {
@@ -7,13 +8,22 @@ interface Change {
   readonly match: Readonly<Record<string, unknown>>
   readonly fields?: Readonly<Record<string, unknown>>
 }
+const KEY = Buffer.from('the key of the sandbox').toString('base64')
+
+/** As https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md says. */
+function signed({ headers, text }: FakeRequest): boolean {
+  const content = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${text}`
+  const signature = createHmac('sha256', Buffer.from(KEY, 'base64')).update(content).digest('base64')
+  return (headers['webhook-signature'] ?? '').split(' ').includes(`v1,${signature}`)
+}
+
 type Stored = Readonly<Record<string, unknown>>
 
 export default defineFake({
   name: 'webhook',
   description: 'An HTTP endpoint that receives the default body (docs/connectors/webhook.md) and answers with a result per row.',
-  destination: (url) => ({ url: `${url.replace('//', '//sandbox:receiver-password@')}/changes` }),
-  intruder: (url) => ({ url: `${url.replace('//', '//sandbox:wrong-password@')}/changes` }),
+  destination: (url) => ({ url: `${url.replace('//', '//sandbox:receiver-password@')}/changes`, signing_secret: `whsec_${KEY}` }),
+  intruder: (url) => ({ url: `${url.replace('//', '//sandbox:wrong-password@')}/changes`, signing_secret: `whsec_${KEY}` }),
   create(control) {
     const records = new Map<string, Stored>()
     const events: Stored[] = []
@@ -55,6 +65,7 @@ export default defineFake({
       handle(request: FakeRequest): FakeReply {
         if (request.headers['authorization'] !== `Basic ${Buffer.from('sandbox:receiver-password').toString('base64')}`)
           return { status: 401, json: { message: 'Who are you?' } }
+        if (!signed(request)) return { status: 401, json: { message: 'The signature is wrong.' } }
         if (request.method !== 'POST' || request.path !== '/changes') return { status: 404, json: { message: 'There is nothing here.' } }
         const { changes } = request.json() as { changes: readonly Change[] }
         return { status: 200, json: { results: control.anyOrder(changes.map(apply)) } }

@@ -1,4 +1,4 @@
-/** Writes what follows from the schemas: schema/*.json and the tables of docs/configuration.md. `npm run docs`. */
+/** Writes what follows from the schemas: schema/*.json, the tables of docs/configuration.md and those of docs/connectors/. `npm run docs`. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,6 +8,8 @@ import { duckdbSchema, environmentSchema, postgresSchema, projectSchema, stateSc
 import { syncSchema } from '../src/config/schema-sync.ts'
 import { toJson } from '../src/config/schema-walk.ts'
 import type { Json } from '../src/config/schema-walk.ts'
+import { connectorPages } from './gen-connectors.ts'
+import { table } from './tables.ts'
 
 const PAGE = fileURLToPath(new URL('../docs/configuration.md', import.meta.url))
 const SCHEMAS = new URL('../schema/', import.meta.url)
@@ -31,6 +33,7 @@ export async function generate(): Promise<Map<string, string>> {
       return `${head}${table}${tail}`
     },
   )
+  for (const [file, text] of await connectorPages()) files.set(file, text)
   return files.set(PAGE, page)
 }
 
@@ -54,12 +57,12 @@ async function allTables(): Promise<Record<string, string>> {
 }
 
 async function connectors(): Promise<string> {
-  const parts: string[] = []
+  const lines: string[] = []
   for (const { name } of listConnectors(null)) {
     const { connector } = await loadConnector(null, name)
-    parts.push(`#### ${name}\n\n${connector.description}\n\n${table(toJson(connector.config))}`)
+    lines.push(`| [${name}](connectors/${name}.md) | ${connector.description} |`)
   }
-  return `${parts.join('\n')}\n`
+  return `| type | what it writes to |\n| --- | --- |\n${lines.join('\n')}\n`
 }
 
 const at = (schema: Json, key: string): Json => (schema['properties'] as Record<string, Json>)[key] ?? {}
@@ -68,41 +71,6 @@ const at = (schema: Json, key: string): Json => (schema['properties'] as Record<
 function object(schema: unknown): Json {
   const { anyOf } = schema as { anyOf?: Json[] }
   return anyOf?.find((branch) => branch['type'] === 'object') ?? (schema as Json)
-}
-
-function table(schema: Json): string {
-  const required = new Set((schema['required'] as string[] | undefined) ?? [])
-  const rows = Object.entries((schema['properties'] as Record<string, Json> | undefined) ?? {})
-  if (rows.length === 0) return 'No settings.\n'
-  const lines = rows.map(([key, value]) => {
-    const about = [describe(value), required.has(key) ? 'Required.' : '', fallback(value)].filter(Boolean).join(' ')
-    return `| \`${key}\` | ${type(value)} | ${about.replaceAll('|', '\\|')} |`
-  })
-  return `| key | value | meaning |\n| --- | --- | --- |\n${lines.join('\n')}\n`
-}
-
-function describe(schema: Json): string {
-  const text = schema['description']
-  return `${typeof text === 'string' ? text : ''}${schema['secret'] === true ? ' Secret: never shown.' : ''}`
-}
-
-const fallback = (schema: Json): string => ('default' in schema ? `Default: \`${JSON.stringify(schema['default'])}\`.` : '')
-
-function type(schema: Json): string {
-  const inner = (schema['anyOf'] ?? schema['oneOf']) as Json[] | undefined
-  if (inner) return [...new Set(inner.map(type))].join(' or ')
-  if ('const' in schema) return `\`${String(schema['const'])}\``
-  if (Array.isArray(schema['enum'])) return (schema['enum'] as unknown[]).map((word) => `\`${String(word)}\``).join(', ')
-  if (schema['type'] === 'array') return `list of ${type((schema['items'] as Json | undefined) ?? {})}`
-  const words: Record<string, string> = {
-    string: 'text',
-    integer: 'whole number',
-    number: 'number',
-    boolean: '`true`, `false`',
-    object: 'mapping',
-  }
-  const types = [schema['type']].flat().map((name) => words[String(name)] ?? 'anything')
-  return [...new Set(types)].join(' or ')
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -57,6 +57,12 @@ export function specOf(subject: Subject, object: ObjectSubject): ObjectSpec {
   return typeof found === 'function' ? found(settingsOf(subject, object, fake.destination('http://127.0.0.1:1'))) : found
 }
 
+/** The limits of an operation, with this subject's settings. */
+export function limitsOf(subject: Subject, object: ObjectSubject, op: Op): Limits {
+  const { limits } = subject.connector
+  return typeof limits === 'function' ? limits(settingsOf(subject, object, subject.fake.destination('http://127.0.0.1:1')), op) : limits
+}
+
 function settingsOf({ connector }: Subject, object: ObjectSubject, entry: Readonly<Record<string, unknown>>) {
   const config: unknown = connector.config.parse({ ...entry, ...object.destination })
   const options: unknown = connector.options.parse(object.options ?? {})
@@ -133,8 +139,7 @@ function makeGround(
     trial,
     mode,
     another,
-    limits: (op = mode === 'mirror' ? 'upsert' : mode) =>
-      typeof connector.limits === 'function' ? connector.limits(settings, op) : connector.limits,
+    limits: (op = mode === 'mirror' ? 'upsert' : mode) => limitsOf(subject, object, op),
     open: (signal = new AbortController().signal) =>
       connector.open(settings, {
         http: createHttp({ signal, redact: (text) => text, trace: null, now: Date.now }),
