@@ -116,7 +116,7 @@ export async function open(
     const memory = unfinished ? await readMemory(state.db) : before
     const { connector, config } = sync.destination
     const limits = (op: Op): Limits =>
-      typeof connector.limits === 'function' ? connector.limits({ config, options: sync.options }, op) : connector.limits
+      typeof connector.limits === 'function' ? connector.limits({ config, options: sync.options }, op, sync.object) : connector.limits
     return {
       project,
       sync,
