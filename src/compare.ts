@@ -2,7 +2,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createHash } from 'node:crypto'
-import { CdpError } from './errors.ts'
+import { CdpError, ConfigErrors } from './errors.ts'
+import { checkFields } from './field-checks.ts'
 import { compileMapping } from './mapping.ts'
 import type { Mapping } from './mapping.ts'
 import { addressingOf, normaliserOf, opOf, unsafeOps } from './open.ts'
@@ -44,8 +45,8 @@ export async function readModel(
     const columns = await warehouse.describe(query)
     checkKey(session, columns)
     const mapping = compileMapping(sync, columns)
-    checkLookups(session, mapping)
-    await checkObject(session, mapping)
+    const problems = await checkFields(sync, session.destination, mapping)
+    if (problems.length > 0) throw new ConfigErrors(problems)
     const addressing = addressingOf(sync, mapping)
     const folder = join(session.work, 'spool')
     await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -137,38 +138,6 @@ function checkKey({ sync }: Session, columns: readonly Column[]): void {
       where: sync.where,
       hint: `Write \`match:\` with one of: ${Object.keys(sync.spec.match).join(', ')}.`,
     })
-  }
-}
-
-function checkLookups({ sync, destination }: Session, mapping: Mapping): void {
-  const field = mapping.fields.find(({ lookup }) => lookup !== null)
-  if (!field) return
-  throw new CdpError(
-    'CDP4008',
-    `The field "${field.name}" is a lookup, and ${destination.lookup ? 'this version does not resolve lookups' : `${sync.destination.connector.name} can't look up records`}.`,
-    {
-      where: sync.locate(['fields', field.name]),
-      hint: 'Join the id in the model instead.',
-    },
-  )
-}
-
-/** A field that the object does not have is an error of the sync, found before any row is sent. */
-async function checkObject({ sync, destination }: Session, mapping: Mapping): Promise<void> {
-  if (!destination.describe) return
-  const known = await destination.describe(sync.object)
-  const names = new Map(known.map((field) => [field.name, field]))
-  for (const field of [...mapping.match, ...mapping.fields]) {
-    const info = names.get(field.name)
-    if (info && !(info.readOnly && !field.match)) continue
-    throw new CdpError(
-      'CDP4009',
-      info ? `The field "${field.name}" of ${sync.object} can't be written.` : `${sync.object} has no field "${field.name}".`,
-      {
-        where: sync.locate(['fields', field.name]),
-        hint: 'Run `cdp-sync validate --live` for every problem at once.',
-      },
-    )
   }
 }
 

@@ -1,10 +1,12 @@
 /** From columns of a row to the fields of a payload: a sync's mapping, compiled against the columns its model has. */
-import type { FieldSpec, Sync } from './config/types.ts'
+import type { Constant, FieldSpec, Sync } from './config/types.ts'
 import { CdpError, ConfigErrors, type ErrorDetail } from './errors.ts'
 import { compileChoices, compileEvaluate, compileSql, literal, nullCell, type Choices, type Evaluate, type Sql } from './evaluate.ts'
 import { Uncomputable } from './liquid/number.ts'
 import { checkInputs, checkNames, checkTypes } from './mapping-checks.ts'
+import { normalise } from './normalise.ts'
 import { compileTemplate, compileTransforms, templateFault } from './template.ts'
+import type { Normaliser } from './connector.ts'
 import type { Column, LogicalType } from './types.ts'
 import { canonical, cellJson, InvalidValue, toCell, type Cell } from './values.ts'
 
@@ -28,12 +30,18 @@ export interface CompiledField {
   readonly sensitive: boolean
   /** Never compared nor stored, rendered at sending: `evaluate` gives null. */
   readonly meta: 'sent_at' | 'run' | 'sync' | null
-  /** Resolved later: `evaluate` gives the match values as a JSON object, and the null cell when one of them is null. */
+  /**
+   * Resolved at delivery (references.ts): `evaluate` gives the match values as a JSON object, as the destination compares
+   * them and in the order of their names; the null cell when all are null, and in a match when one is.
+   */
   readonly lookup: {
     readonly object: string
     readonly match: Readonly<Record<string, string>>
     readonly onMiss: 'reject' | 'null' | 'omit'
   } | null
+  /** What is sent, as far as the mapping alone says; null: it depends on the row, or on the destination. */
+  readonly type: LogicalType | null
+  readonly where: string
   /** `values[i]` is the raw text of `inputs[i]`. Null: absent (`nulls: skip`). Throws InvalidRow. */
   readonly evaluate: Evaluate
   /** The same in DuckDB SQL where `fits` holds (null: always); NULL is absent. `column(name)` is the SQL of an input, written more than once. */
@@ -129,7 +137,8 @@ function collect<T>(errors: CdpError[], compile: () => T): T | undefined {
   }
 }
 
-function detailOf(sync: Sync, spec: FieldSpec): ErrorDetail {
+/** The place of a field, for messages. */
+export function detailOf(sync: Sync, spec: FieldSpec): ErrorDetail {
   const frame = sync.frame([sync.match.includes(spec) ? 'match' : 'fields', spec.name])
   return { where: spec.where, ...(frame === undefined ? {} : { frame }) }
 }
@@ -142,18 +151,24 @@ function compileField(sync: Sync, spec: FieldSpec, match: boolean, columns: Read
   const types = inputs.map((name) => columns.get(name) ?? 'string')
   const choices = checkedChoices(spec, detail)
   checkTypes(spec, types, choices, detail)
-  const compiled = compile(spec, types, choices, detail)
+  const normalisers = lookupNormalisers(sync, spec)
+  const compiled =
+    source.kind === 'lookup'
+      ? { evaluate: compileLookup(spec, types, normalisers, match), sql: null }
+      : compile(spec, types, choices, detail)
   return {
     name: spec.name,
     match,
     inputs,
-    signature: signature(spec, types, choices),
+    signature: signature(spec, types, choices, normalisers),
     nulls: spec.nulls,
     nullsWritten: spec.nullsWritten,
     write: spec.write,
     sensitive: spec.sensitive,
     meta: source.kind === 'meta' ? source.meta : null,
     lookup: source.kind === 'lookup' ? { object: source.object, match: source.match, onMiss: source.onMiss } : null,
+    type: sentType(spec, types),
+    where: spec.where,
     evaluate: named(spec, compiled.evaluate),
     sql: compiled.sql,
   }
@@ -167,9 +182,8 @@ function compile(
 ): { evaluate: Evaluate; sql: Sql | null } {
   switch (spec.source.kind) {
     case 'meta':
-      return always(null)
     case 'lookup':
-      return { evaluate: compileLookup(spec, Object.keys(spec.source.match), types), sql: null }
+      return always(null)
     case 'value': {
       const evaluate = compileEvaluate(spec, types, choices, detail)
       return always(constant(spec, evaluate, detail))
@@ -200,17 +214,62 @@ function constantError(why: string, detail: ErrorDetail): CdpError {
   })
 }
 
-function compileLookup(spec: FieldSpec, fields: readonly string[], types: readonly LogicalType[]): Evaluate {
+/** How the destination compares the fields by which a record is looked up, where its connector says so. */
+function lookupNormalisers(sync: Sync, { source }: FieldSpec): Readonly<Record<string, Normaliser>> | undefined {
+  if (source.kind !== 'lookup') return undefined
+  const { connector, config } = sync.destination
+  const found = Object.hasOwn(connector.objects, source.object) ? connector.objects[source.object] : connector.objects['*']
+  const spec = typeof found === 'function' ? found({ config, options: sync.options }) : found
+  return Object.fromEntries(Object.keys(source.match).map((name) => [name, spec?.match[name] ?? spec?.match['*'] ?? 'exact']))
+}
+
+/** Values that find the same record give the same cell: two rows that name one record in two spellings have one address. */
+function compileLookup(
+  spec: FieldSpec,
+  types: readonly LogicalType[],
+  normalisers: Readonly<Record<string, Normaliser>> = {},
+  match: boolean,
+): Evaluate {
   const nothing = nullCell(spec)
+  const names = spec.source.kind === 'lookup' ? Object.keys(spec.source.match) : []
+  const parts = names
+    .map((name, i) => ({ name, i, type: types[i] ?? 'string', normaliser: normalisers[name] ?? 'exact' }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
   return (values) => {
-    const members: string[] = []
-    for (const [i, field] of fields.entries()) {
+    const cells = parts.map(({ i, type, normaliser }) => {
       const raw = values[i] ?? null
-      if (raw === null) return nothing
-      members.push(`${JSON.stringify(field)}:${cellJson(toCell(types[i] ?? 'string', raw))}`)
-    }
-    return `j{${members.join(',')}}`
+      if (raw === null) return null
+      if (normaliser === 'exact') return toCell(type, raw)
+      const text = normalise(normaliser, toCell(type, raw).slice(1))
+      return text === null ? null : `s${text}`
+    })
+    const empty = cells.filter((cell) => cell === null || cell === 'jnull').length
+    // Half a match finds no record, but is no null either: delivery calls it a miss. An address has no halves.
+    if (empty === cells.length || (match && empty > 0)) return nothing
+    return `j{${parts.map(({ name }, i) => `${JSON.stringify(name)}:${cellJson(cells[i] ?? 'jnull')}`).join(',')}}`
   }
+}
+
+/** The type of what is sent, where every row has the same. */
+function sentType(spec: FieldSpec, types: readonly LogicalType[]): LogicalType | null {
+  if (spec.type !== undefined) return spec.type
+  switch (spec.source.kind) {
+    case 'column':
+      return spec.map || spec.transform.length > 0 ? null : (types[0] ?? null)
+    case 'value':
+      return constantType(spec.source.value)
+    case 'meta':
+      return spec.source.meta === 'sent_at' ? 'timestamptz' : 'string'
+    case 'template':
+    case 'lookup':
+      return null
+  }
+}
+
+function constantType(value: Constant): LogicalType | null {
+  if (value.kind === 'null') return null
+  if (value.kind === 'number') return /^-?\d+$/.test(value.text) ? 'integer' : 'decimal'
+  return value.kind
 }
 
 /** Gives every failure of a row its field; anything else is a bug and passes. */
@@ -228,12 +287,20 @@ function named(spec: FieldSpec, evaluate: Evaluate): Evaluate {
   }
 }
 
-function signature(spec: FieldSpec, types: readonly LogicalType[], { fallback }: Choices): string {
+function signature(
+  spec: FieldSpec,
+  types: readonly LogicalType[],
+  { fallback }: Choices,
+  normalisers: Readonly<Record<string, Normaliser>> | undefined,
+): string {
   const { source, transform, type } = spec
   const map = spec.map && [...spec.map].sort(([a], [b]) => (a < b ? -1 : 1))
   // Where `default` answers for null, the policy for nulls decides nothing.
   const nulls = typeof fallback === 'string' ? undefined : spec.nulls
-  return canonical('json', JSON.stringify({ version: MAPPING_VERSION, source, types, map, default: spec.default, transform, type, nulls }))
+  return canonical(
+    'json',
+    JSON.stringify({ version: MAPPING_VERSION, source, types, map, default: spec.default, transform, type, nulls, normalisers }),
+  )
 }
 
 function checkedChoices(spec: FieldSpec, detail: ErrorDetail): Choices {

@@ -1,8 +1,9 @@
 /** What only the systems themselves can say: logins, columns of models, fields of objects. Writes nothing. */
-import type { Account, FieldInfo } from '../connector.ts'
+import type { Account } from '../connector.ts'
 import type { Project, Sync, WarehouseEntry } from '../config/types.ts'
 import { CdpError, ConfigErrors, nearest } from '../errors.ts'
-import { compileMapping } from '../mapping.ts'
+import { checkFields } from '../field-checks.ts'
+import { compileMapping, type Mapping } from '../mapping.ts'
 import { openDestination, targetOf } from '../open.ts'
 import { openWarehouse } from '../warehouse/open.ts'
 import type { Warehouse } from '../warehouse/warehouse.ts'
@@ -21,14 +22,15 @@ export async function checkLive(project: Project, syncs: readonly Sync[], sessio
       else throw error
     }
   }
+  const mappings = new Map<Sync, Mapping>()
   for (const entry of new Set(syncs.map((it) => it.warehouse))) {
     session.say(`Checking warehouse ${entry.name}.`)
-    await collect(() => checkWarehouse(project, entry, syncs, collect))
+    await collect(() => checkWarehouse(project, entry, syncs, mappings, collect))
   }
   const targets = new Map<string, Sync>()
   for (const sync of syncs) {
     session.say(`Checking ${sync.destination.name} for ${sync.name}.`)
-    await collect(() => checkDestination(project, sync, session, targets, problems))
+    await collect(() => checkDestination(project, sync, session, targets, mappings.get(sync) ?? null, problems))
   }
   return problems
 }
@@ -37,18 +39,19 @@ async function checkWarehouse(
   project: Project,
   entry: WarehouseEntry,
   syncs: readonly Sync[],
+  mappings: Map<Sync, Mapping>,
   collect: (work: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
   const warehouse = await openWarehouse(entry, { root: project.root })
   try {
     await warehouse.check()
-    for (const sync of syncs) if (sync.warehouse === entry) await collect(() => checkModel(warehouse, sync))
+    for (const sync of syncs) if (sync.warehouse === entry) await collect(() => checkModel(warehouse, sync, mappings))
   } finally {
     await warehouse.close()
   }
 }
 
-async function checkModel(warehouse: Warehouse, sync: Sync): Promise<void> {
+async function checkModel(warehouse: Warehouse, sync: Sync, mappings: Map<Sync, Mapping>): Promise<void> {
   const { sql, where, condition } = sync.model
   const columns = await warehouse.describe({ sync: sync.name, run: 'validate', sql, where, condition })
   const names = columns.map((it) => it.name)
@@ -62,7 +65,7 @@ async function checkModel(warehouse: Warehouse, sync: Sync): Promise<void> {
     })
   })
   try {
-    compileMapping(sync, columns)
+    mappings.set(sync, compileMapping(sync, columns))
   } catch (error) {
     if (!(error instanceof ConfigErrors)) throw error
     problems.push(...error.errors)
@@ -75,14 +78,14 @@ async function checkDestination(
   sync: Sync,
   session: Session,
   targets: Map<string, Sync>,
+  mapping: Mapping | null,
   problems: CdpError[],
 ): Promise<void> {
   const { destination, stop } = openDestination(project, sync, session.context())
   try {
     const account = await destination.check()
     problems.push(...sameTarget(sync, account, targets))
-    const fields = await destination.describe?.(sync.object)
-    if (fields) problems.push(...unknownFields(sync, fields))
+    problems.push(...(await checkFields(sync, destination, mapping)))
   } finally {
     await destination.close?.()
     stop()
@@ -105,21 +108,4 @@ function sameTarget(sync: Sync, account: Account, targets: Map<string, Sync>): C
   const what = both ? 'both mirror' : `both write ${shared.join(', ')} in`
   const message = `${sync.name} and ${other.name} ${what} ${sync.object} of one account, ${account.name} (${account.id}).`
   return [new CdpError('CDP5021', message, { where: sync.where, hint: 'Let one sync write it, or give them different fields.' })]
-}
-
-function unknownFields(sync: Sync, known: readonly FieldInfo[]): CdpError[] {
-  const byName = new Map(known.map((it) => [it.name, it]))
-  const problems: CdpError[] = []
-  for (const field of [...sync.match, ...sync.fields]) {
-    const found = byName.get(field.name)
-    if (found && !found.readOnly) continue
-    const near = found ? undefined : nearest(field.name, byName.keys())
-    const message = found
-      ? `"${field.name}" of ${sync.object} is read-only at the destination.`
-      : `${sync.object} has no field "${field.name}" at the destination.`
-    const hint = found ? 'Remove it from fields.' : near ? `Did you mean "${near}"?` : 'Create it there, or remove it from fields.'
-    if (!found || !sync.match.includes(field))
-      problems.push(new CdpError(found ? 'CDP5023' : 'CDP5022', message, { where: field.where, hint }))
-  }
-  return problems
 }

@@ -1,6 +1,7 @@
 /** Builds the mapping of a sync: match, fields and the star. */
 import { isMap } from 'yaml'
 import { nearest } from '../errors.ts'
+import { splitPath } from '../nest.ts'
 import type { FieldFile } from './schema-sync.ts'
 import { keyText, nodeAt, spotAt, whereOf } from './source.ts'
 import type { Path } from './source.ts'
@@ -158,6 +159,3 @@ function checkNesting({ fail }: Building, names: readonly (readonly string[])[])
     }
   }
 }
-
-/** `a.b\.c` → a, b.c */
-const splitPath = (name: string): string[] => name.split(/(?<!\\)\./).map((part) => part.replaceAll('\\.', '.'))

@@ -37,12 +37,16 @@ const form = {
   sensitive: z.boolean().optional().describe('Never shown, not even with --show-values.'),
 }
 
+const reference = {
+  lookup: z.string().min(1).optional().describe('Object of the destination in which a record is looked up.'),
+  match: z.record(z.string(), column).optional().describe('lookup: field there → column.'),
+}
+
 const fieldObject = z
   .strictObject({
     ...form,
     meta: z.enum(['sent_at', 'run', 'sync']).optional().describe('Of the run, not the row; never a reason to send.'),
-    lookup: z.string().min(1).optional().describe('Object of the destination in which a record is looked up.'),
-    match: z.record(z.string(), column).optional().describe('lookup: field there → column.'),
+    ...reference,
     on_miss: z.enum(['reject', 'null', 'omit']).optional().describe('lookup: what to do when there is none. Default: `reject`.'),
     nulls: nulls.optional(),
     write: z
@@ -52,7 +56,7 @@ const fieldObject = z
   })
   .superRefine((field, context) => checkForm(field, context))
 
-const matchObject = z.strictObject(form).superRefine((field, context) => checkForm(field, context))
+const matchObject = z.strictObject({ ...form, ...reference }).superRefine((field, context) => checkForm(field, context))
 
 function checkForm(field: Readonly<Record<string, unknown>>, context: z.RefinementCtx): void {
   const fail = (message: string, path: string[], hint?: string): void =>

@@ -1,5 +1,5 @@
 /** One request from its turn to its end: sends it, and decides what each answer, silence or error means for its rows. */
-import type { Batch } from '../connector.ts'
+import type { Batch, Outcome } from '../connector.ts'
 import { step } from '../crash.ts'
 import type { Session } from '../deliver.ts'
 import type { Wave } from '../outbox.ts'
@@ -29,6 +29,8 @@ export interface Lane {
   readonly settle: (task: Task, outcome: Final, journalled?: boolean) => void
   readonly again: (later: Later) => void
 }
+
+const NOTHING_SENT: ReadonlySet<string> = new Set<Outcome['result']>(['rejected', 'retry'])
 
 const UNNAMED: Cause = { code: 'unnamed', message: 'The destination did not say what became of this row.' }
 
@@ -137,8 +139,11 @@ function gather(lane: Lane, tasks: readonly Task[], answer: Answer, startedAt: n
   const accepts = settings.spec.confirms === 'accepted'
   const again: Task[] = []
   const unnamed: Task[] = []
-  // An error speaks for what comes after the last row that was named; rows before it may have been sent in silence.
-  const passed = answer.failure ? answer.outcomes.findLastIndex((outcome) => outcome !== undefined) : -1
+  // An error speaks for what comes after the last row that was sent and named; rows before it may have been sent in silence.
+  // Rows of which nothing was applied prove nothing: most are refused before the request, for a length or a reference.
+  const passed = answer.failure
+    ? answer.outcomes.findLastIndex((outcome) => outcome !== undefined && !NOTHING_SENT.has(outcome.result))
+    : -1
   let afterMs = 0
   // Something came of the request: not only rows to be sent again.
   let answered = false

@@ -179,8 +179,23 @@ function sample({ op, key, before = {}, after = {}, because }: PlanSample, style
 function value(of: unknown, width: number): string {
   if (of === undefined) return '(none)'
   if (of === HIDDEN || of === SENSITIVE) return of
+  if (isReference(of)) return cut(printable(referenceText(of)), Math.max(12, width))
   return cut(printable(JSON.stringify(of)), Math.max(12, width))
 }
+
+interface ReferenceSample {
+  readonly lookup: string
+  readonly match: Readonly<Record<string, unknown>>
+}
+
+/** A field whose id is looked up when it is sent. */
+const isReference = (of: unknown): of is ReferenceSample =>
+  typeof of === 'object' && of !== null && Object.keys(of).join() === 'lookup,match' && typeof (of as ReferenceSample).match === 'object'
+
+const referenceText = ({ lookup, match }: ReferenceSample): string =>
+  `${lookup} by ${Object.entries(match)
+    .map(([field, part]) => `${field} ${JSON.stringify(part)}`)
+    .join(', ')}`
 
 function invalid({ key, code, message, field }: InvalidSample, style: PlanStyle): string[] {
   const told = message === HIDDEN ? '' : `: ${printable(message)}`

@@ -170,6 +170,18 @@ describe('what a connector yields', () => {
     expect((await at.run()).counts).toMatchObject({ delivered: 2, unknown: 1 })
     expect(at.results()).toEqual({ 1: 'unknown', 2: 'ok', 3: 'ok' })
   })
+  it('of a row that it did not send says nothing of the rows before it: an error speaks for them', async () => {
+    const at = bench(
+      async function* (batch, call) {
+        if (call > 1) return yield* allOk(batch)
+        yield { key: (batch.changes[1] as Change).key, result: 'rejected', code: 'too_long', message: '' }
+        throw new NotSent('ECONNRESET', 'no')
+      },
+      { rows: rows(3) },
+    )
+    expect((await at.run()).counts).toMatchObject({ delivered: 2, rejected: 1, unknown: 0 })
+    expect(at.results()).toEqual({ 1: 'ok', 2: 'rejected', 3: 'ok' })
+  })
   it('twice for a row counts once', async () => {
     const at = await said((key) => [
       { key, result: 'ok' },

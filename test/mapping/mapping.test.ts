@@ -208,11 +208,29 @@ describe('meta and lookup', () => {
     expect(sent.evaluate([])).toBe(null)
   })
 
-  it('gives the match values of a reference, and nothing when one is null', () => {
-    const owner = field('f', { kind: 'lookup', object: 'User', match: { Email: 'plan', 'Org"': 'id' }, onMiss: 'null' })
+  const owner = field('f', { kind: 'lookup', object: 'User', match: { 'Org"': 'id', Email: 'plan' }, onMiss: 'null' })
+
+  it('gives the match values of a reference, by name, as the destination compares them', () => {
     expect(compiled(owner, TYPES).lookup).toEqual({ object: 'User', match: { Email: 'plan', 'Org"': 'id' }, onMiss: 'null' })
-    expect(cell(owner, TYPES, { plan: 'a"b', id: '5' })).toBe(String.raw`j{"Email":"a\"b","Org\"":5}`)
-    expect(cell(owner, TYPES, { plan: 'a', id: null })).toBe('jnull')
+    expect(cell(owner, TYPES, { plan: ' A"b ', id: '5' })).toBe(String.raw`j{"Email":"a\"b","Org\"":5}`)
+  })
+
+  it('is null where all values of a reference are, and keeps a half of one for delivery to miss', () => {
+    expect(cell(owner, TYPES, { plan: null, id: null })).toBe('jnull')
+    expect(cell(owner, TYPES, { plan: ' ', id: null })).toBe('jnull')
+    expect(cell(owner, TYPES, { plan: 'a', id: null })).toBe(String.raw`j{"Email":"a","Org\"":null}`)
+    expect(cell({ ...owner, nulls: 'skip' }, TYPES, { plan: null, id: null })).toBe(null)
+    const [match] = compileMapping(sync({ match: [owner] }), columns(TYPES)).match
+    expect(match!.evaluate(match!.inputs.map((name) => (name === 'id' ? null : 'a')))).toBe('jnull')
+  })
+
+  it('says of what type the value is that every row sends', () => {
+    expect(compiled(field('f', 'price'), TYPES).type).toBe('decimal')
+    expect(compiled(field('f', 'price', { type: 'string' }), TYPES).type).toBe('string')
+    expect(compiled(field('f', 'price', { transform: ['round'] }), TYPES).type).toBe(null)
+    expect(compiled(field('f', { kind: 'value', value: number('7') }), TYPES).type).toBe('integer')
+    expect(compiled(field('f', { kind: 'value', value: text('7') }), TYPES).type).toBe('string')
+    expect(compiled(owner, TYPES).type).toBe(null)
   })
 })
 

@@ -27,6 +27,8 @@ export function sync(parts: { match?: FieldSpec[]; fields?: FieldSpec[]; star?: 
     name: 'a',
     model: { key: parts.key ?? [] },
     spec: { nested: parts.nested ?? false },
+    destination: { connector: { objects: { User: { match: { Email: 'email' } } } }, config: {} },
+    options: {},
     match: parts.match ?? [],
     fields: parts.fields ?? [],
     star: parts.star ?? null,

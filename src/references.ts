@@ -1,0 +1,317 @@
+/**
+ * References: fields that name another record of the destination by what it is found by. What is compared and stored is what
+ * the lookup reads, so unchanged rows ask nobody; ids are looked up at delivery, for the changes of one batch at a time.
+ */
+import type { Sync } from './config/types.ts'
+import type { Batch, Change, Destination, JobToken, Outcome } from './connector.ts'
+import type { Cause } from './deliver/batch.ts'
+import { failureOf } from './deliver/send.ts'
+import { encodeJson, RawJson, type Fields, type Value } from './json.ts'
+import type { Op } from './types.ts'
+
+export interface Reference {
+  readonly field: string
+  /** The object of the destination in which the record is looked up. */
+  readonly object: string
+  /** In a match always `reject`: without an id there is nothing to find the record by. */
+  readonly onMiss: 'reject' | 'null' | 'omit'
+}
+
+/** Every reference of a sync, those of its match included. */
+export function referencesOf(sync: Sync): Reference[] {
+  return [...sync.match, ...sync.fields].flatMap(({ name, source }) =>
+    source.kind === 'lookup' ? [{ field: name, object: source.object, onMiss: source.onMiss }] : [],
+  )
+}
+
+/** Matches of one call of `lookup`, and answers that are kept. */
+const MATCHES_PER_CALL = 100
+const MAX_ANSWERS = 100_000
+
+export interface Answers {
+  /** By `answerKey`; null: there is no such record. */
+  readonly found: ReadonlyMap<string, string | null>
+  /** Why what is not in `found` was not answered. */
+  readonly failure: (Cause & { readonly afterMs: number | undefined }) | null
+}
+
+export interface Resolver {
+  /**
+   * Looks up what it does not know yet: each match once, in calls of at most 100. No answer and no connection are an
+   * answer (`failure`); whatever else `lookup` throws passes.
+   */
+  resolve(wanted: ReadonlyMap<string, Wanted>): Promise<Answers>
+  learn(key: string, id: string | null): void
+}
+
+/** A record to be looked up. */
+export interface Wanted {
+  readonly object: string
+  readonly match: Fields
+}
+
+export const answerKey = ({ object, match }: Wanted): string => `${object}\0${encodeJson(match)}`
+
+/** Half a match finds nothing, and nobody is asked for it. */
+export const isWhole = (match: Fields): boolean => Object.values(match).every((value) => value !== null)
+
+/** A resolver that remembers what it was told, misses too, while it lives: one run. */
+export function createResolver(lookup: NonNullable<Destination['lookup']>): Resolver {
+  // Promises, so that batches in flight together don't ask the same.
+  const answers = new Map<string, Promise<string | null>>()
+
+  function keep(key: string, answer: Promise<string | null>): void {
+    answers.set(key, answer)
+    answer.catch(() => answers.delete(key))
+    const [oldest] = answers.keys()
+    if (answers.size > MAX_ANSWERS && oldest !== undefined) answers.delete(oldest)
+  }
+
+  async function ask(object: string, matches: readonly Fields[]): Promise<readonly (string | null)[]> {
+    const ids = await lookup(object, matches)
+    if (ids.length !== matches.length) throw new TypeError(`lookup was asked for ${matches.length} records and answered ${ids.length}`)
+    // An id that is no text would be another value in each connector; an empty one is none.
+    return ids.map((id) => (id === null || id === undefined || id === '' ? null : String(id)))
+  }
+
+  return {
+    learn: (key, id) => keep(key, Promise.resolve(id)),
+    async resolve(wanted) {
+      const found = new Map<string, string | null>()
+      const known: [string, Promise<string | null>][] = []
+      const fresh = new Map<string, [string, Fields][]>()
+      for (const [key, { object, match }] of wanted) {
+        const answer = answers.get(key)
+        const ofObject = fresh.get(object) ?? []
+        if (answer) known.push([key, answer])
+        else fresh.set(object, ofObject).get(object)?.push([key, match])
+      }
+      let failure: Answers['failure'] = null
+      const take = async (answer: Promise<void>): Promise<void> => {
+        try {
+          await answer
+        } catch (thrown) {
+          failure ??= noAnswer(thrown)
+        }
+      }
+      for (const part of callsOf(fresh)) {
+        const call = ask(
+          part.object,
+          part.entries.map(([, match]) => match),
+        )
+        part.entries.forEach(([key], i) =>
+          keep(
+            key,
+            call.then((ids) => ids[i] ?? null),
+          ),
+        )
+        await take(call.then((ids) => part.entries.forEach(([key], i) => found.set(key, ids[i] ?? null))))
+        // A service that does not answer is not asked for the rest.
+        if (failure !== null) break
+      }
+      for (const [key, answer] of known) await take(answer.then((id) => void found.set(key, id)))
+      return { found, failure }
+    },
+  }
+}
+
+/** What one call asks for. */
+function* callsOf(
+  byObject: ReadonlyMap<string, readonly [string, Fields][]>,
+): Iterable<{ object: string; entries: readonly [string, Fields][] }> {
+  for (const [object, entries] of byObject)
+    for (let from = 0; from < entries.length; from += MATCHES_PER_CALL)
+      yield { object, entries: entries.slice(from, from + MATCHES_PER_CALL) }
+}
+
+/** Of what stands for no answer; anything else passes. */
+function noAnswer(thrown: unknown): NonNullable<Answers['failure']> {
+  const failure = failureOf(thrown)
+  if (failure.kind !== 'not_sent' && failure.kind !== 'unknown') throw thrown
+  return { ...failure.cause, afterMs: 'afterMs' in failure ? failure.afterMs : undefined }
+}
+
+/**
+ * The destination with its references resolved: `write` gets remote ids (as texts) where a sync looks something up. A row
+ * whose record is not there is rejected, or goes without, as its field says. When a lookup gets no answer, the rows that
+ * need it come back later and the others go; a login, a limit and a refusal of a lookup end the whole request, of which
+ * nothing was sent. (So a refused request is halved until the row whose values the service refuses stands alone.)
+ * `writes` is the operation that carries fields; a removal has references in its match alone.
+ */
+export function withReferences(destination: Destination, references: readonly Reference[], writes: Op): Destination {
+  // What an earlier run began may have had references, whatever the sync has today.
+  if (references.length === 0 && !destination.resume) return destination
+  const lookup = destination.lookup?.bind(destination)
+  const resume = destination.resume?.bind(destination)
+  const resolver = createResolver(lookup ?? (() => Promise.reject(new TypeError('the connector has no lookup'))))
+  return {
+    check: () => destination.check(),
+    ...(destination.describe && { describe: destination.describe.bind(destination) }),
+    write: (batch) => write(destination, { references, writes }, resolver, batch),
+    ...(resume && { resume: (token, batch) => resumeResolved(resume, resolver, token, batch) }),
+    ...(lookup && { lookup }),
+    ...(destination.read && { read: destination.read.bind(destination) }),
+    ...(destination.list && { list: destination.list.bind(destination) }),
+    ...(destination.close && { close: destination.close.bind(destination) }),
+  }
+}
+
+/** Which fields of a batch are references: a job of an earlier run had its own. */
+interface Kind {
+  readonly references: readonly Reference[]
+  readonly writes: Op
+}
+
+async function* write(destination: Destination, kind: Kind, resolver: Resolver, batch: Batch): AsyncIterable<Outcome | JobToken> {
+  const wanted = wantedBy(batch, kind)
+  const whole = batch.changes.every((change) => cellsOf(change, kind).length === 0)
+  if (whole) return yield* destination.write(batch)
+  let answers: Answers
+  try {
+    answers = await resolver.resolve(wanted)
+  } catch (thrown) {
+    // A bug leaves the rows of a request unknown; of these nothing was sent.
+    const { kind: what, cause } = failureOf(thrown)
+    if (what === 'bug') for (const { key } of batch.changes) yield { key, result: 'retry', ...cause }
+    throw thrown
+  }
+  const { outcomes, changes } = sortOut(batch, kind, answers)
+  yield* outcomes
+  if (changes.length === 0) return
+  for await (const item of destination.write({ ...batch, changes }))
+    yield 'token' in item ? { token: wrap({ ...kind, token: item.token, answers: [...answers.found] }) } : item
+}
+
+async function* resumeResolved(
+  resume: NonNullable<Destination['resume']>,
+  resolver: Resolver,
+  token: string,
+  batch: Batch,
+): AsyncIterable<Outcome> {
+  const job = unwrap(token)
+  if (job === null) return yield* resume(token, batch)
+  for (const [key, id] of job.answers) resolver.learn(key, id)
+  const unanswered: Cause = { code: 'no_answer', message: 'The record it refers to could not be looked up.' }
+  const { outcomes, changes } = sortOut(batch, job, { found: new Map(job.answers), failure: { ...unanswered, afterMs: undefined } })
+  yield* outcomes
+  yield* resume(job.token, { ...batch, changes })
+}
+
+/** A vendor's job with what was resolved for it: whoever resumes it needs the same changes, whatever has changed since. */
+interface Job extends Kind {
+  readonly token: string
+  readonly answers: readonly (readonly [string, string | null])[]
+}
+
+const WRAPPED = 'cdp-sync:references:'
+const wrap = (job: Job): string => WRAPPED + JSON.stringify(job)
+const unwrap = (token: string): Job | null => (token.startsWith(WRAPPED) ? (JSON.parse(token.slice(WRAPPED.length)) as Job) : null)
+
+/** A reference of one change that is not resolved yet. */
+interface Cell {
+  readonly reference: Reference
+  readonly wanted: Wanted
+  /** Of the match before the change: the record may be gone with the row. */
+  readonly previous: boolean
+}
+
+/** Null is no reference, and neither is a constant that a removal writes. */
+const matchOf = (value: Value | undefined): Fields | null =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof RawJson) ? (value as Fields) : null
+
+function cellsOf(change: Change, { references, writes }: Kind): Cell[] {
+  const cells: Cell[] = []
+  for (const reference of references) {
+    const take = (fields: Fields | null, previous: boolean): void => {
+      const match = matchOf(fields?.[reference.field])
+      if (match) cells.push({ reference, wanted: { object: reference.object, match }, previous })
+    }
+    take(change.match, false)
+    take(change.previousMatch, true)
+    if (change.op !== writes) continue
+    for (const part of [change.fields, change.onCreate, change.ifEmpty]) take(part, false)
+  }
+  return cells
+}
+
+function wantedBy(batch: Batch, kind: Kind): Map<string, Wanted> {
+  const wanted = new Map<string, Wanted>()
+  for (const change of batch.changes)
+    for (const cell of cellsOf(change, kind)) if (isWhole(cell.wanted.match)) wanted.set(answerKey(cell.wanted), cell.wanted)
+  return wanted
+}
+
+/** Changes that can be sent, with ids in place, and outcomes for those that can't. */
+function sortOut(batch: Batch, kind: Kind, { found, failure }: Answers): { outcomes: Outcome[]; changes: Change[] } {
+  const outcomes: Outcome[] = []
+  const changes: Change[] = []
+  for (const change of batch.changes) {
+    const cells = cellsOf(change, kind)
+    const idOf = ({ wanted }: Cell): string | null | undefined => (isWhole(wanted.match) ? found.get(answerKey(wanted)) : null)
+    const missed = cells.find((cell) => !cell.previous && idOf(cell) === null && cell.reference.onMiss === 'reject')
+    const { key } = change
+    if (failure && cells.some((cell) => idOf(cell) === undefined)) outcomes.push({ key, result: 'retry', ...failure })
+    else if (missed) outcomes.push(noReference(key, missed))
+    else changes.push(replace(change, kind, (wanted) => (isWhole(wanted.match) ? (found.get(answerKey(wanted)) ?? null) : null)))
+  }
+  return { outcomes, changes }
+}
+
+const noReference = (key: string, { reference, wanted }: Cell): Outcome => ({
+  key,
+  result: 'rejected',
+  code: 'no_reference',
+  message: `There is no ${reference.object} with this ${Object.keys(wanted.match).join(' and ')}.`,
+  field: reference.field,
+})
+
+function replace(change: Change, { references, writes }: Kind, idOf: (wanted: Wanted) => string | null): Change {
+  const omitted = new Set<string>()
+  function resolved(fields: Fields): Fields {
+    const entries: [string, Value][] = Object.entries(fields)
+    const replaced = entries.flatMap(([name, value]): [string, Value][] => {
+      const reference = references.find(({ field }) => field === name)
+      const match = matchOf(value)
+      if (!reference || !match) return [[name, value]]
+      const id = idOf({ object: reference.object, match })
+      if (id !== null || reference.onMiss !== 'omit') return [[name, id]]
+      omitted.add(name)
+      return []
+    })
+    return Object.fromEntries(replaced)
+  }
+  const written = (fields: Fields): Fields => (change.op === writes ? resolved(fields) : fields)
+  const match = resolved(change.match)
+  const fields = written(change.fields)
+  const [onCreate, ifEmpty] = [written(change.onCreate), written(change.ifEmpty)]
+  const previous = change.previousMatch && resolved(change.previousMatch)
+  return {
+    key: change.key,
+    op: change.op,
+    match,
+    matchJson: new RawJson(encodeJson(match)),
+    fields,
+    fieldsJson: new RawJson(encodeJson(fields)),
+    onCreate,
+    ifEmpty,
+    changed: change.changed?.filter((name) => !omitted.has(name)) ?? null,
+    // Half of where a record was says nothing.
+    previousMatch: previous && isWhole(previous) ? previous : null,
+    remoteId: change.remoteId,
+    id: change.id,
+    attempts: change.attempts,
+  }
+}
+
+/** Values for a person: a reference as the lookup it is, `{ lookup: User, match: { Email: … } }`. */
+export function showReferences(values: Record<string, unknown>, references: readonly Reference[]): Record<string, unknown> {
+  if (references.length === 0) return values
+  const objects = new Map(references.map(({ field, object }) => [field, object]))
+  const isMatch = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => {
+      const lookup = objects.get(name)
+      return [name, lookup !== undefined && isMatch(value) ? { lookup, match: value } : value]
+    }),
+  )
+}
