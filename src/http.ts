@@ -19,6 +19,8 @@ export interface HttpIO {
   /** One line per request for --debug: method, host, route, status, time, sizes; never a query, a body or a row value. */
   readonly trace: ((line: string) => void) | null
   readonly now: () => number
+  /** Resolves when the account's rate permits a request. Its errors are the request's. */
+  readonly turn?: () => Promise<void>
   /** Milliseconds for one request where the connector names none (default 30,000). */
   readonly timeout?: number
   /** Default: one for the process, with its proxies from the environment. */
@@ -72,6 +74,7 @@ async function send(client: Client, request: HttpRequest): Promise<HttpReply> {
   const url = join(target.url, request)
   const route = request.route ?? request.path.replace(/\?.*/s, '')
   const what = `${request.method} ${target.url.host}${route}`
+  await io.turn?.()
   const started = performance.now()
   const done = (end: string): void => io.trace?.(io.redact(`${what} ${end} ${Math.round(performance.now() - started)} ms`))
   const { headers, body } = await encode(client, request)

@@ -15,6 +15,8 @@ export interface Limiter {
    * Rejects with the signal's reason when it aborts, and with RateLimited when the wait would be over `maxWait`.
    */
   acquire(signal: AbortSignal): Promise<Release>
+  /** The same without a slot: for a further request of one that has its slot. */
+  turn(signal: AbortSignal): Promise<void>
   /** The service asked to wait (429): nobody gets a turn at this account for these milliseconds, in no process. */
   pause(ms: number): void
 }
@@ -95,9 +97,18 @@ function createAccount({ account, folder, now }: LimiterOptions): Account {
     },
     limiter: ({ sleep, maxWait = Infinity }) => ({
       async acquire(signal) {
+        const release = await slot(signal)
+        try {
+          await this.turn(signal)
+          return release
+        } catch (error) {
+          release()
+          throw error
+        }
+      },
+      async turn(signal) {
         // Everyone who waits listens to one signal: Node would warn at the eleventh.
         setMaxListeners(0, signal)
-        const release = await slot(signal)
         const before = turn
         const token = (async (): Promise<void> => {
           await before
@@ -108,13 +119,7 @@ function createAccount({ account, folder, now }: LimiterOptions): Account {
           }
         })()
         turn = token.catch(() => {})
-        try {
-          await unlessAborted(token, signal)
-          return release
-        } catch (error) {
-          release()
-          throw error
-        }
+        await unlessAborted(token, signal)
       },
       pause: (ms) => tokens.pause(ms),
     }),

@@ -8,11 +8,18 @@ import type { Project, Sync } from './config/types.ts'
 import type { RunContext } from './context.ts'
 import { step } from './crash.ts'
 import { CdpError } from './errors.ts'
+import { MAX_WAIT } from './deliver/retry.ts'
 import { createHttp } from './http.ts'
+import { openLimiter } from './limiter.ts'
+import type { Limiter } from './limiter.ts'
 import { lockSync, waitUnlocked } from './lock.ts'
+import { createMeter } from './meter.ts'
+import type { Meter } from './meter.ts'
 import { listStates, prepareState, statePaths } from './records.ts'
 import type { StatePaths } from './records.ts'
 import { createRedactor } from './redact.ts'
+import { sleep } from './sleep.ts'
+import { referencesOf, withReferences } from './references.ts'
 import { lookThrough, openState, readMemory } from './state/local.ts'
 import type { Memory, State } from './state/local.ts'
 import type { Addressing } from './state/stage.ts'
@@ -34,6 +41,8 @@ export interface Session {
   /** Connector, account id, object and the options that select it, as one text. */
   readonly target: string
   readonly limits: (op: Op) => Limits
+  /** Turns at the account for requests of this operation. */
+  readonly limiter: (op: Op) => Limiter
   readonly state: State
   readonly memory: Memory
   /** What a killed run left: addresses whose content is not known. Null when it left nothing. */
@@ -94,7 +103,8 @@ export async function open(
 
     // A run moves the old name's state; a look only reads it there.
     const renamed = purpose === 'look' && !existsSync(paths.file) && sync.renamedFrom !== null ? oldState(project, sync.renamedFrom) : null
-    const { destination, stop } = openDestination(project, sync, context)
+    const { destination: opened, meter, stop } = openDestination(project, sync, context)
+    const destination = withReferences(opened, referencesOf(sync), opOf(sync))
     closers.push(async () => destination.close?.())
     const account = await destination.check()
     const target = targetOf(sync, account)
@@ -117,6 +127,10 @@ export async function open(
     const { connector, config } = sync.destination
     const limits = (op: Op): Limits =>
       typeof connector.limits === 'function' ? connector.limits({ config, options: sync.options }, op, sync.object) : connector.limits
+    const limiter = (op: Op): Limiter =>
+      meter.bind(openLimiter({ account: account.id, limits: limits(op), folder: paths.limits, now: context.now, sleep, maxWait: MAX_WAIT }))
+    // From here on every request counts.
+    limiter(opOf(sync))
     return {
       project,
       sync,
@@ -129,6 +143,7 @@ export async function open(
       account,
       target,
       limits,
+      limiter,
       state,
       memory,
       unfinished,
@@ -146,20 +161,21 @@ export function openDestination(
   project: Project,
   sync: Sync,
   context: Pick<RunContext, 'trace' | 'now' | 'report'>,
-): { destination: Destination; stop: () => void } {
+): { destination: Destination; meter: Meter; stop: () => void } {
   const controller = new AbortController()
+  const meter = createMeter(controller.signal)
   const { connector, config } = sync.destination
   const redact = createRedactor(project.secrets)
   const destination = connector.open(
     { config, options: sync.options },
     {
-      http: createHttp({ signal: controller.signal, redact, trace: context.trace, now: context.now }),
+      http: createHttp({ signal: controller.signal, redact, trace: context.trace, now: context.now, turn: meter.turn }),
       log: (message) => context.trace?.(redact(message)),
       signal: controller.signal,
       now: context.now,
     },
   )
-  return { destination, stop: () => controller.abort() }
+  return { destination, meter, stop: () => controller.abort() }
 }
 
 /** The identity of what a sync writes to; state is bound to it. */
@@ -267,4 +283,8 @@ export function addressingOf(sync: Sync, mapping: Mapping): Addressing {
   }
 }
 
-export const normaliserOf = (sync: Sync, field: string): Normaliser => sync.spec.match[field] ?? sync.spec.match['*'] ?? 'exact'
+/** A reference is compared by what it is looked up by, which is normalised already. */
+export const normaliserOf = (sync: Sync, field: string): Normaliser =>
+  sync.match.some(({ name, source }) => name === field && source.kind === 'lookup')
+    ? 'exact'
+    : (sync.spec.match[field] ?? sync.spec.match['*'] ?? 'exact')

@@ -2,10 +2,9 @@
 import type { Comparison } from './compare.ts'
 import { step } from './crash.ts'
 import { deliver } from './deliver.ts'
-import { MAX_WAIT } from './deliver/retry.ts'
 import type { Delivery } from './deliver.ts'
-import { openLimiter } from './limiter.ts'
 import { identity, opOf } from './open.ts'
+import { sleep } from './sleep.ts'
 import type { Session } from './open.ts'
 import { createRedactor } from './redact.ts'
 import type { SyncPlan } from './types.ts'
@@ -44,16 +43,8 @@ export async function send(session: Session, comparison: Comparison, plan: SyncP
 }
 
 async function deliverOutbox(session: Session, header: Header): Promise<Delivery> {
-  const { sync, context, state, destination, account, limits, paths, run, stop } = session
+  const { sync, context, state, destination, limits, run, stop } = session
   const outbox = await openOutbox(state.db, header, context.now, createRedactor(session.project.secrets))
-  const limiter = openLimiter({
-    account: account.id,
-    limits: limits(header.op),
-    folder: paths.limits,
-    now: context.now,
-    sleep,
-    maxWait: MAX_WAIT,
-  })
   // Small statements only, and a second thread that waits for its share costs more than it does.
   await state.db.run('SET threads = 1')
   try {
@@ -65,7 +56,7 @@ async function deliverOutbox(session: Session, header: Header): Promise<Delivery
       spec: sync.spec,
       limits,
       outbox,
-      limiter,
+      limiter: session.limiter(header.op),
       clock: { now: context.now, sleep },
       random: context.random,
       signal: context.signal,
@@ -83,20 +74,6 @@ async function deliverOutbox(session: Session, header: Header): Promise<Delivery
     await state.db.run(`SET threads = ${context.threads}`)
     outbox.close()
   }
-}
-
-/** Resolves after `ms`, or at once when the signal aborts. */
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve()
-    const end = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end, { once: true })
-  })
 }
 
 function headerOf(session: Session, comparison: Comparison): Header {

@@ -60,7 +60,9 @@ export function specOf(subject: Subject, object: ObjectSubject): ObjectSpec {
 /** The limits of an operation, with this subject's settings. */
 export function limitsOf(subject: Subject, object: ObjectSubject, op: Op): Limits {
   const { limits } = subject.connector
-  return typeof limits === 'function' ? limits(settingsOf(subject, object, subject.fake.destination('http://127.0.0.1:1')), op, object.object) : limits
+  return typeof limits === 'function'
+    ? limits(settingsOf(subject, object, subject.fake.destination('http://127.0.0.1:1')), op, object.object)
+    : limits
 }
 
 function settingsOf({ connector }: Subject, object: ObjectSubject, entry: Readonly<Record<string, unknown>>) {

@@ -259,7 +259,10 @@ describe('a status', () => {
     const server = await serve(status(403, '{"code":"REQUEST_LIMIT_EXCEEDED"}'))
     const failing = (meant: (text: string) => Error | undefined) =>
       failure(client(server.url, { failure: ({ body, method }) => meant(`${method} ${JSON.stringify(body)}`) })({}))
-    expect(await failing((text) => new RateLimited(text, 5))).toMatchObject({ message: 'POST {"code":"REQUEST_LIMIT_EXCEEDED"}', afterMs: 5 })
+    expect(await failing((text) => new RateLimited(text, 5))).toMatchObject({
+      message: 'POST {"code":"REQUEST_LIMIT_EXCEEDED"}',
+      afterMs: 5,
+    })
     expect(await failing(() => undefined)).toBeInstanceOf(AuthError)
   })
 

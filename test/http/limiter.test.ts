@@ -5,9 +5,10 @@ import os from 'node:os'
 import path from 'node:path'
 import * as fc from 'fast-check'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Limits } from '../../src/connector.ts'
+import { type Limits, NotSent } from '../../src/connector.ts'
 import { windowsOf } from '../../src/limit-ledger.ts'
 import { createLimiter, type Limiter, openLimiter } from '../../src/limiter.ts'
+import { createMeter } from '../../src/meter.ts'
 import { openSharedFile } from '../../src/shared-file.ts'
 
 const root = await fs.promises.mkdtemp(path.join(os.tmpdir(), 'limiter-'))
@@ -319,5 +320,39 @@ describe('a shared file', () => {
     expect(() => openSharedFile<number>(folder).update(() => ({ value: 1, result: null }))).toThrow(
       expect.objectContaining({ code: 'CDP3050' }),
     )
+  })
+})
+
+describe('a connector that needs several requests for one write', () => {
+  it('keeps to the rate with all of them', async () => {
+    const time = virtualTime()
+    const limiter = createLimiter({ account: 'a', limits: limits({ concurrency: 4, perSecond: 10 }), folder: null, ...time })
+    const meter = createMeter(never)
+    const bound = meter.bind(limiter)
+    const sent: number[] = []
+    const write = async (requests: number): Promise<void> => {
+      const release = await bound.acquire(never)
+      for (let i = 0; i < requests; i++) {
+        await meter.turn()
+        sent.push(time.now())
+      }
+      release()
+    }
+    await time.run(Promise.all(Array.from({ length: 60 }, (_, i) => write((i % 3) + 1))))
+    expect(sent).toHaveLength(120)
+    expect(most(sent, 1000)).toBeLessThanOrEqual(10)
+    // 120 requests at 10 a second, the first 10 at once.
+    expect((sent.at(-1) as number) - (sent[0] as number)).toBeLessThan(12_500)
+  })
+
+  it('is told that nothing was sent when the run stops while it waits', async () => {
+    const time = virtualTime()
+    const stop = new AbortController()
+    const meter = createMeter(stop.signal)
+    meter.bind(createLimiter({ account: 'a', limits: limits({ perSecond: 1 }), folder: null, ...time }))
+    await meter.turn()
+    const waiting = meter.turn()
+    stop.abort()
+    await expect(waiting).rejects.toBeInstanceOf(NotSent)
   })
 })
