@@ -1,6 +1,6 @@
 /** `cdp-sync/testing`: proves that a connector keeps its contract, against a local fake of its service. */
-import { pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Connector } from '../connector.ts'
 import { importUsers } from '../config/registry.ts'
 import { casesOf } from './cases.ts'
@@ -36,6 +36,6 @@ export async function conformance(subject: Subject, runner?: Runner): Promise<vo
 
 /** Loads a connector from its file, TypeScript too, as the command line does. `from`: `import.meta.url` of the test. */
 export async function loadConnector(path: string, from?: string): Promise<Connector> {
-  const file = from === undefined ? pathToFileURL(resolve(path)) : new URL(path, from)
-  return ((await importUsers(file.pathname)) as { default: Connector }).default
+  const file = from === undefined ? resolve(path) : fileURLToPath(new URL(path, from))
+  return ((await importUsers(file)) as { default: Connector }).default
 }

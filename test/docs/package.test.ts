@@ -26,6 +26,8 @@ beforeAll(async () => {
     'bin',
     'src',
     'connectors',
+    'fakes',
+    'scripts',
     'docs',
     'schema',
   ])
@@ -48,6 +50,10 @@ describe('the package', () => {
       'dist/src/index.js',
       'dist/src/index.d.ts',
       'dist/connectors/webhook/index.js',
+      'dist/fakes/webhook.js',
+      'dist/src/testing/index.d.ts',
+      'dist/src/sandbox/page/app.js',
+      'dist/src/scaffold/connector.ts.txt',
       'schema/sync.schema.json',
       'LICENSE',
       'README.md',
@@ -78,4 +84,22 @@ describe('the package', () => {
     )
     expect((await run(process.execPath, ['own.mjs'], { cwd: home })).stdout).toBe('function function\n')
   }, 240_000)
+
+  it('writes a connector whose types are right and whose test passes at once', async () => {
+    // As installed, without asking a registry.
+    const home = join(folder, 'an empty project')
+    const installed = join(home, 'node_modules/cdp-sync')
+    await mkdir(installed, { recursive: true })
+    await run('tar', ['-xzf', tarball, '-C', installed, '--strip-components=1'])
+    await symlink(join(repository, 'node_modules'), join(installed, 'node_modules'))
+    await symlink(join(repository, 'node_modules/zod'), join(home, 'node_modules/zod'))
+    const { stderr } = await run(process.execPath, [join(installed, 'bin/cdp-sync.js'), 'connectors', 'new', 'my-crm'], { cwd: home })
+    expect(stderr).not.toContain('npm install')
+    const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--skipLibCheck']
+    const tsc = join(repository, 'node_modules/typescript/bin/tsc')
+    await run(process.execPath, [tsc, ...strict, '--module', 'nodenext', '--target', 'es2023', 'connectors/my-crm.ts'], { cwd: home })
+    const { stdout } = await run(process.execPath, ['--test', '--test-reporter=tap', 'connectors/'], { cwd: home })
+    expect(stdout).toMatch(/^# fail 0$/m)
+    expect(Number(/^# pass (\d+)$/m.exec(stdout)?.[1])).toBeGreaterThan(20)
+  }, 120_000)
 })
