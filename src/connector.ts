@@ -270,7 +270,7 @@ export interface Connector<Config = any, Options = any> {
   readonly objects: Readonly<Record<string, ObjectSpec | ((settings: Settings<Config, Options>) => ObjectSpec)>>
   readonly limits: Limits | ((settings: Settings<Config, Options>, op: Op, object: string) => Limits)
   /** Checks what the schemas can't, for example templates. Returns problems with the path of the option. */
-  validate?(settings: Settings<Config, Options>): readonly { path: readonly (string | number)[]; message: string }[]
+  validate?(settings: Settings<Config, Options>, object: string): readonly { path: readonly (string | number)[]; message: string }[]
   open(settings: Settings<Config, Options>, io: ConnectorIO): Destination
 }
 

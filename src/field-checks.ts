@@ -1,4 +1,5 @@
 /** What is wrong with a sync's fields, as its destination describes the object: for `run`, `plan` and `validate --live` alike. */
+import { asked } from './asked.ts'
 import { castability, type CastType } from './cast.ts'
 import type { FieldSpec, Sync } from './config/types.ts'
 import type { Destination, FieldInfo } from './connector.ts'
@@ -14,7 +15,7 @@ import type { LogicalType } from './types.ts'
  */
 export async function checkFields(sync: Sync, destination: Destination, mapping: Mapping | null): Promise<CdpError[]> {
   const problems = lookupProblems(sync, destination)
-  const known = (await destination.describe?.(sync.object)) ?? []
+  const known = destination.describe ? await asked(destination.describe(sync.object)) : []
   // A service that takes any field lists none.
   if (known.length === 0) return problems
   for (const field of mappedFields(sync, mapping)) {

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { asked } from './asked.ts'
 import type { Account, Destination, Limits, Normaliser, ObjectSpec } from './connector.ts'
 import type { Project, Sync } from './config/types.ts'
 import type { RunContext } from './context.ts'
@@ -106,7 +107,7 @@ export async function open(
     const { destination: opened, meter, stop } = openDestination(project, sync, context)
     const destination = withReferences(opened, referencesOf(sync), opOf(sync))
     closers.push(async () => destination.close?.())
-    const account = await destination.check()
+    const account = await asked(destination.check())
     const target = targetOf(sync, account)
 
     if (purpose === 'run') await sweepUnborn(paths)

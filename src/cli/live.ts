@@ -1,4 +1,5 @@
 /** What only the systems themselves can say: logins, columns of models, fields of objects. Writes nothing. */
+import { asked } from '../asked.ts'
 import type { Account } from '../connector.ts'
 import type { Project, Sync, WarehouseEntry } from '../config/types.ts'
 import { CdpError, ConfigErrors, nearest } from '../errors.ts'
@@ -83,7 +84,7 @@ async function checkDestination(
 ): Promise<void> {
   const { destination, stop } = openDestination(project, sync, session.context())
   try {
-    const account = await destination.check()
+    const account = await asked(destination.check())
     problems.push(...sameTarget(sync, account, targets))
     problems.push(...(await checkFields(sync, destination, mapping)))
   } finally {

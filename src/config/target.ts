@@ -66,7 +66,7 @@ export function buildTarget(
     return { object, spec: typeof found === 'function' ? UNRESOLVED : found, options }
   }
   const settings = { config, options }
-  for (const problem of connector.validate?.(settings) ?? []) reportOwn(problem, settings, destination, optionsPart, known)
+  for (const problem of connector.validate?.(settings, object) ?? []) reportOwn(problem, settings, destination, optionsPart, known)
   return { object, spec: typeof found === 'function' ? found(settings) : found, options }
 }
 

@@ -54,7 +54,7 @@ it('the templates in the docs are good ones', () => {
   expect(templates).toHaveLength(2)
   for (const options of templates) {
     const settings = { config: webhook.config.parse({ url: 'https://example.com' }), options: webhook.options.parse(options) }
-    expect(webhook.validate?.(settings)).toEqual([])
+    expect(webhook.validate?.(settings, 'record')).toEqual([])
   }
 })
 

@@ -35,7 +35,7 @@ const settings = (config: object = {}, options: object = {}): any => ({
   options: webhook.options.parse(options),
 })
 const spec = (config: object = {}, options: object = {}): any => (webhook.objects['record'] as any)(settings(config, options))
-const problems = (template: object): any[] => [...(webhook.validate?.(settings({}, { upsert: template })) ?? [])]
+const problems = (template: object): any[] => [...(webhook.validate?.(settings({}, { upsert: template }), 'record') ?? [])]
 
 describe('the default body', () => {
   it('is exactly the documented one', async () => {
