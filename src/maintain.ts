@@ -2,23 +2,21 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { existsSync } from 'node:fs'
-import { compare, readModel, storedHashColumns } from './compare.ts'
+import { compare } from './compare.ts'
 import type { Project, Sync } from './config/types.ts'
 import { DEFAULT_OPTIONS } from './context.ts'
 import type { RunContext } from './context.ts'
 import { CdpError } from './errors.ts'
 import { finishFiles, isoTime, rejectedRows } from './finish.ts'
 import { lockSync, waitUnlocked } from './lock.ts'
-import { identity, normaliserOf, open } from './open.ts'
-import type { Session } from './open.ts'
+import { open } from './open.ts'
 import { newRunId, prepareState, readAttempts, statePaths, writeRejected } from './records.ts'
-import { recover } from './recover.ts'
 import { referencesOf, showReferences } from './references.ts'
-import { projected, COUNT_ROWS, recoverFold, transaction } from './state/fold.ts'
-import { lit, litList, litTime } from './state/db.ts'
+import { COUNT_ROWS, recoverFold, transaction } from './state/fold.ts'
+import { lit, litList } from './state/db.ts'
 import type { Db } from './state/db.ts'
-import { OWNING, readHeader, readMeta, setMeta } from './state/header.ts'
-import { checkpoint, openState, placeFields } from './state/local.ts'
+import { readHeader, readMeta, setMeta } from './state/header.ts'
+import { checkpoint, openState } from './state/local.ts'
 import { computePayloads } from './state/payload.ts'
 import { normalise } from './normalise.ts'
 import type { Normaliser } from './connector.ts'
@@ -26,135 +24,11 @@ import { cellValue } from './values.ts'
 import { RawJson } from './json.ts'
 import type { Op } from './types.ts'
 
+export { baseline } from './baseline.ts'
 export { rename } from './rename.ts'
 
 /** Memory for commands that look at a state without a model. */
 const SMALL = { memory: 256 * 1_048_576, threads: 2 }
-
-/**
- * Adopts today's rows as delivered, without sending. An unfinished run is folded first; no owned address and no remote id is
- * dropped. `mappingOnly`: only fields whose mapping was edited; other differences stay in the plan.
- */
-export async function baseline(
-  project: Project,
-  sync: Sync,
-  context: RunContext,
-  options: { mappingOnly: boolean },
-): Promise<{ adopted: number; kept: number }> {
-  let session = await open(project, sync, context, newRunId(context.now()), 'run', true)
-  try {
-    checkSameTarget(session)
-    session = await recover(session, { recovered: () => undefined })
-    // A baseline is what to do when the warehouse moved: its position says nothing, and neither do old hashes.
-    session = { ...session, memory: { ...session.memory, position: null } }
-    if (options.mappingOnly) return await adoptMapping(session)
-    return await adoptRows(session)
-  } finally {
-    await session.close()
-  }
-}
-
-function checkSameTarget({ memory, target, sync }: Session): void {
-  if (memory.target === null || memory.target === target) return
-  throw new CdpError('CDP4003', `The state of ${sync.name} belongs to another target.`, {
-    hint: `\`cdp-sync adopt-target ${sync.name}\` binds it to this one, \`cdp-sync reset ${sync.name}\` forgets it.`,
-  })
-}
-
-async function adoptRows(session: Session): Promise<{ adopted: number; kept: number }> {
-  const { sync, state, context, run } = session
-  const { db } = state
-  const { mapping, addressing, raw } = await readModel(session)
-  const placement = await placeFields(db, mapping.match, mapping.fields, (name) => normaliserOf(sync, name))
-  if (!addressing.byKey && !addressing.membership && !addressing.any) {
-    await db.run(
-      `CREATE OR REPLACE TABLE doubled AS SELECT address FROM stage GROUP BY address HAVING count(*) > 1; DELETE FROM stage WHERE address IN (SELECT address FROM doubled)`,
-    )
-  }
-  await computePayloads(db, 'rows', placement.fields, placement.names.length, raw)
-  const keeps = sync.mode !== 'append'
-  const header = {
-    any: addressing.any,
-    match: placement.fields.filter(({ field }) => field.match).map(({ position }) => position),
-    fields: placement.names,
-  }
-  const payload = keeps ? projected(header, 'c.payload', 'w.address') : 'NULL'
-  await db.run(`
-CREATE OR REPLACE TABLE adopted AS
-SELECT w.address, w.key, ${keeps ? 'w.hash' : 'NULL::UBIGINT'} AS hash, ${payload} AS payload, s.remote_id, ${lit(sync.mode)} AS mode,
-  coalesce(s.owned, FALSE) OR ${OWNING.includes(sync.mode)} AS owned, ${litTime(context.now())} AS confirmed_at, ${lit(run)} AS run,
-  coalesce(s.accepted, FALSE) AS accepted, FALSE AS gone, FALSE AS uncertain, NULL AS pending
-FROM wanted w JOIN (SELECT * FROM computed WHERE code IS NULL QUALIFY row_number() OVER (PARTITION BY key) = 1) c ON c.key = w.key LEFT JOIN state.snapshot s ON s.address = w.address`)
-  const { adopted } = await db.one<{ adopted: number }>('SELECT count(*) AS adopted FROM adopted')
-  const { kept } = await db.one<{ kept: number }>(
-    'SELECT count(*) AS kept FROM state.snapshot WHERE address NOT IN (SELECT address FROM adopted)',
-  )
-  await transaction(
-    db,
-    [
-      'DELETE FROM state.snapshot WHERE address IN (SELECT address FROM adopted);',
-      'INSERT INTO state.snapshot SELECT * FROM adopted;',
-      // Rows that are not adopted are compared by payload at the next run.
-      'UPDATE state.snapshot SET hash = NULL WHERE address NOT IN (SELECT address FROM adopted);',
-      `DELETE FROM state.verdicts WHERE address IN (SELECT address FROM adopted);`,
-      placement.reserve,
-      placement.commit,
-      ...metaOf(session, { hash_columns: storedHashColumns(mapping) }),
-      COUNT_ROWS,
-    ].join('\n'),
-  )
-  await finishFiles(session, false)
-  return { adopted, kept }
-}
-
-/** For edited fields only, today's value counts as delivered. */
-async function adoptMapping(session: Session): Promise<{ adopted: number; kept: number }> {
-  const { db } = session.state
-  if (session.memory.first)
-    throw new CdpError('CDP4015', `${session.sync.name} has delivered nothing yet: there is no mapping to keep.`, {
-      hint: 'Use `cdp-sync baseline` without --mapping-only.',
-    })
-  const { placement, counts, raw } = await compare(session, null)
-  const edited = placement.fields.filter(({ field }) => placement.edited.has(field.name))
-  if (edited.some(({ field }) => field.match)) {
-    throw new CdpError(
-      'CDP4015',
-      `The match of ${session.sync.name} was edited: its addresses would change, not only what is written there.`,
-      {
-        where: session.sync.locate(['match']),
-        hint: 'Look at `cdp-sync plan`; run it, or use `cdp-sync baseline` without --mapping-only.',
-      },
-    )
-  }
-  await computePayloads(db, 'rows', edited, placement.names.length, raw)
-  const width = placement.names.length
-  await transaction(
-    db,
-    [
-      placement.reserve,
-      // Rows that are not adopted are compared by payload when they return.
-      'UPDATE state.snapshot SET hash = NULL WHERE hash IS NOT NULL;',
-      `UPDATE state.snapshot SET payload = list_transform(range(1, ${width + 1}), lambda i: coalesce(c.payload[i], snapshot.payload[i]))
-       FROM wanted w JOIN (SELECT * FROM computed WHERE code IS NULL QUALIFY row_number() OVER (PARTITION BY key) = 1) c ON c.key = w.key
-       WHERE snapshot.address = w.address AND snapshot.payload IS NOT NULL;`,
-      placement.commit,
-      ...metaOf(session, {}),
-      COUNT_ROWS,
-    ].join('\n'),
-  )
-  await finishFiles(session, false)
-  return { adopted: counts.because.mapping, kept: counts.change - counts.because.mapping }
-}
-
-function metaOf(session: Session, further: Record<string, string>): string[] {
-  const meta = {
-    ...identity(session),
-    confirmed_at: new Date(session.context.now()).toISOString(),
-    position: session.memory.position,
-    ...further,
-  }
-  return Object.entries(meta).map(([name, value]) => setMeta(name, value))
-}
 
 /** Binds the state to the target of today's configuration: the records moved there with their ids. */
 export async function adoptTarget(project: Project, sync: Sync, context: RunContext): Promise<{ from: string; to: string }> {

@@ -70,8 +70,8 @@ export function createResolver(lookup: NonNullable<Destination['lookup']>): Reso
   async function ask(object: string, matches: readonly Fields[]): Promise<readonly (string | null)[]> {
     const ids = await lookup(object, matches)
     if (ids.length !== matches.length) throw new TypeError(`lookup was asked for ${matches.length} records and answered ${ids.length}`)
-    // An id that is no text would be another value in each connector; an empty one is none.
-    return ids.map((id) => (id === null || id === undefined || id === '' ? null : String(id)))
+    // An empty id is none.
+    return ids.map((id) => id || null)
   }
 
   return {
@@ -307,11 +307,13 @@ function replace(change: Change, { references, writes }: Kind, idOf: (wanted: Wa
 export function showReferences(values: Record<string, unknown>, references: readonly Reference[]): Record<string, unknown> {
   if (references.length === 0) return values
   const objects = new Map(references.map(({ field, object }) => [field, object]))
-  const isMatch = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => {
       const lookup = objects.get(name)
-      return [name, lookup !== undefined && isMatch(value) ? { lookup, match: value } : value]
+      return [
+        name,
+        lookup !== undefined && typeof value === 'object' && value !== null && !Array.isArray(value) ? { lookup, match: value } : value,
+      ]
     }),
   )
 }

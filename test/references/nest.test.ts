@@ -1,5 +1,5 @@
 /** Dotted names and nested payloads. */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Fields, Value } from '../../src/json.ts'
 import { nest } from '../../src/index.ts'

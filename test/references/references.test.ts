@@ -1,7 +1,7 @@
 /** Fields that name a record of the destination: what is compared, who is asked, and what becomes of a miss. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { UnknownOutcome, NotSent, RateLimited, Refused } from '../../src/connector.ts'
-import type { Destination } from '../../src/connector.ts'
+import type { Destination, ObjectSpec } from '../../src/connector.ts'
 import { AuthError } from '../../src/errors.ts'
 import { encodeJson } from '../../src/json.ts'
 import { renderPlan } from '../../src/render/terminal.ts'
@@ -306,8 +306,9 @@ describe('a match of references', () => {
 
   it('in two spellings of one record is one address', async () => {
     await associations()
-    const objects = { ...d.service.connector.objects, User: { ...d.service.connector.objects['record'], match: { Email: 'email' } } }
-    Object.assign(d.service.connector, { objects })
+    const { objects } = d.service.connector
+    const user = { ...(objects['record'] as ObjectSpec), match: { Email: 'email' } }
+    Object.assign(d.service.connector, { objects: { ...objects, User: user } })
     await w.model([link('1', 'o1@x.io', 'g1'), link('2', ' O1@X.io', 'g1')])
     expect(await pending(w)).toEqual({ invalid: 2 })
   })

@@ -45,6 +45,8 @@ export interface Service {
   onCrash: () => void
   /** A record put there by somebody else. */
   put(match: Record<string, unknown>, fields: Record<string, unknown>): void
+  /** A record that somebody else takes away. */
+  remove(match: Record<string, unknown>): void
   readonly connector: Connector
 }
 
@@ -130,7 +132,13 @@ export function service(kind: Kind, over: Partial<ObjectSpec> = {}): Service {
       return out
     },
     put(match, fields) {
-      records.set(kind === 'renames' ? `R${++ids}` : addressOf('', match), { match, fields })
+      if (kind === 'any')
+        for (const [name, value] of Object.entries(match))
+          records.set(`${name}:${norm(name, value)}`, { match: { [name]: value }, fields: {} })
+      else records.set(kind === 'renames' ? `R${++ids}` : addressOf('', match), { match, fields })
+    },
+    remove(match) {
+      for (const [id, stored] of records) if (addressOf('', stored.match) === addressOf('', match)) records.delete(id)
     },
     connector: {
       name: `test-${kind}`,
