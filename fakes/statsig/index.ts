@@ -48,8 +48,14 @@ export default defineFake({
   name: 'statsig',
   description:
     'ID-list segments, log_event and event_webhook, from Statsig’s Console API (20240601) and HTTP API specifications. Rate limits are not played.',
-  destination: (url) => ({ console_api_key: CONSOLE_KEY, server_secret: SERVER_SECRET, base_url: url, events_url: url }),
-  intruder: (url) => ({ console_api_key: 'console-wrong', server_secret: 'secret-wrong', base_url: url, events_url: url }),
+  destination: (url) => ({ console_api_key: CONSOLE_KEY, server_secret: SERVER_SECRET, base_url: url, events_url: url, webhooks_url: url }),
+  intruder: (url) => ({
+    console_api_key: 'console-wrong',
+    server_secret: 'secret-wrong',
+    base_url: url,
+    events_url: url,
+    webhooks_url: url,
+  }),
   create,
 })
 

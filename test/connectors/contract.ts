@@ -34,11 +34,39 @@ async function load({ spec, mend }: Contract): Promise<OpenAPIValidator> {
   // A vendor's document may hold dates and long numbers; all that counts here is its shape.
   const definition = parse(await readFile(join(folder ?? '', spec), 'utf8'), { schema: 'core' }) as Document
   mend?.(definition)
+  // The validator finds operations by their ids, and not every document gives them one.
+  for (const [path, item] of Object.entries(definition.paths ?? {}))
+    for (const [method, operation] of Object.entries(item ?? {}))
+      if (typeof operation === 'object' && !Array.isArray(operation)) operation.operationId ??= `${method} ${path}`
+  const whole = absolute(definition, definition) as Document
   return new OpenAPIValidator({
-    definition,
+    definition: whole,
+    customizeAjv: (ajv) => ajv.addSchema({ $id: WHOLE, components: whole.components }),
     ajvOpts: { strict: false, allErrors: true, formats: { int64: true, int32: true, double: true, float: true, binary: true, byte: true } },
     lazyCompileValidators: true,
   })
+}
+
+/** A name for the whole document, so that schemas may refer to each other, in circles too. */
+const WHOLE = 'whole'
+
+/** References to schemas as names within the whole; others (parameters, bodies) as what they refer to. */
+function absolute(node: unknown, root: unknown): unknown {
+  if (Array.isArray(node)) return node.map((one) => absolute(one, root))
+  if (typeof node !== 'object' || node === null) return node
+  const { $ref } = node as { $ref?: unknown }
+  if (typeof $ref === 'string' && $ref.startsWith('#/')) {
+    if ($ref.startsWith('#/components/schemas/')) return { $ref: WHOLE + $ref }
+    const parts = $ref
+      .slice(2)
+      .split('/')
+      .map((part) => decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~'))
+    return absolute(
+      parts.reduce<unknown>((at, part) => (at as Record<string, unknown> | undefined)?.[part], root),
+      root,
+    )
+  }
+  return Object.fromEntries(Object.entries(node).map(([name, value]) => [name, absolute(value, root)]))
 }
 
 export async function judge(contracts: readonly Contract[], exchanges: readonly Exchange[]): Promise<Verdict> {

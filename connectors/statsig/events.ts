@@ -1,0 +1,188 @@
+/** Events: as Statsig has them, looked through before they go, because it takes almost anything and says nothing of single events. */
+import {
+  type Batch,
+  type Change,
+  encodeJson,
+  type FieldInfo,
+  type Fields,
+  type Http,
+  type Outcome,
+  nest,
+  RawJson,
+  UnknownOutcome,
+  type Value,
+} from '../../src/index.ts'
+
+/** Statsig cuts longer names and text values (its Node SDK 6.5.2; "Data mapping" of its warehouse ingestion: below 128). */
+const MAX_TEXT = 128
+/** Bytes of `user` and of `metadata` as JSON; the same SDK cuts what is larger. */
+const MAX_OBJECT = 4096
+/** Times below are surely seconds: Statsig wants milliseconds. 1973 as milliseconds, 5138 as seconds. */
+const LEAST_MS = 1e11
+
+/** StatsigUser in Statsig's HTTP API specification. */
+const USER_TEXTS = ['userID', 'email', 'ip', 'userAgent', 'country', 'locale', 'appVersion']
+const TIERS = ['production', 'staging', 'development']
+
+/** `user.custom.x`, `user.customIDs.x` and `metadata.x` take any name. */
+export function describeEvents(): readonly FieldInfo[] {
+  return [
+    { name: 'eventName', type: 'text, at most 128 characters' },
+    { name: 'value', type: 'number or text of at most 128 characters' },
+    { name: 'time', type: 'time, or milliseconds since 1970', accepts: ['timestamp', 'timestamptz', 'integer', 'string'] },
+    ...USER_TEXTS.map((name) => ({ name: `user.${name}`, type: 'text' })),
+    { name: 'user.customIDs', type: 'ids by unit ID type' },
+    { name: 'user.custom', type: 'attributes by name' },
+    { name: 'user.privateAttributes', type: 'attributes by name, not logged' },
+    { name: 'user.statsigEnvironment.tier', type: TIERS.join(', ') },
+    { name: 'metadata', type: 'texts by name' },
+  ]
+}
+
+type Event = Readonly<Record<string, Value>>
+
+interface Problem {
+  readonly field: string
+  readonly message: string
+}
+
+/** Sends what is right of a batch in one request; the rest is rejected here, with the field. */
+export async function* appendEvents(http: Http, { changes }: Batch): AsyncIterable<Outcome> {
+  const sent: Change[] = []
+  const events: Event[] = []
+  for (const change of changes) {
+    const read = readEvent(change.fields)
+    if ('field' in read) yield rejected(change.key, read)
+    else {
+      sent.push(change)
+      events.push(read.event)
+    }
+  }
+  if (sent.length === 0) return
+  const reply = await http.request({ method: 'POST', path: '/v1/log_event', json: { events } })
+  const { success } = record(reply.json())
+  if (success !== true) throw new UnknownOutcome('no_confirmation', 'Statsig answered 2xx, but not that it took the events.')
+  for (const { key } of sent) yield { key, result: 'accepted' }
+}
+
+/** One event a request. What this endpoint answers is not published: a page is no confirmation, `success: false` neither. */
+export async function* sendWebhook(http: Http, { changes }: Batch): AsyncIterable<Outcome> {
+  for (const { key, fields } of changes) {
+    const read = readEvent(fields)
+    if ('field' in read) {
+      yield rejected(key, read)
+      continue
+    }
+    const { eventName, time, ...rest } = read.event
+    const json = { event: eventName, ...rest, ...(time === undefined ? {} : { timestamp: time }) }
+    const reply = await http.request({ method: 'POST', path: '/v1/webhooks/event_webhook', json })
+    const plain = reply.text === '' || reply.headers['content-type']?.startsWith('text/plain') === true
+    if (!plain && record(reply.json())['success'] === false)
+      throw new UnknownOutcome('no_confirmation', 'Statsig answered 2xx, but not that it took the event.')
+    yield { key, result: 'accepted' }
+  }
+}
+
+const rejected = (key: string, { field, message }: Problem): Outcome => ({ key, result: 'rejected', code: 'invalid_field', message, field })
+
+/** The event of a row, or what is wrong with it. */
+function readEvent(fields: Fields): { readonly event: Event } | Problem {
+  const { eventName, value, time, user, metadata, ...others } = nest(withoutNulls(fields))
+  const [other] = Object.keys(others)
+  if (other !== undefined) return { field: other, message: `An event has no field "${other}".` }
+  if (typeof eventName !== 'string' || eventName === '')
+    return { field: 'eventName', message: 'eventName must be a text that is not empty.' }
+  const problem = longText('eventName', eventName) ?? valueProblem(value) ?? timeProblem(time)
+  if (problem) return problem
+  const who = readUser(user)
+  if ('field' in who) return who
+  const more = readMetadata(metadata)
+  if ('field' in more) return more
+  return {
+    event: {
+      eventName,
+      ...(value === undefined ? {} : { value }),
+      ...(time === undefined ? {} : { time }),
+      user: who.user,
+      ...(more.metadata === undefined ? {} : { metadata: more.metadata }),
+    },
+  }
+}
+
+/** An event has nothing to clear: what is null is left out. */
+const withoutNulls = (fields: Fields): Fields => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))
+
+function longText(field: string, text: string): Problem | undefined {
+  return text.length > MAX_TEXT
+    ? { field, message: `${field} has ${text.length} characters; Statsig would cut it after ${MAX_TEXT}.` }
+    : undefined
+}
+
+function valueProblem(value: Value | undefined): Problem | undefined {
+  if (value === undefined || typeof value === 'number' || value instanceof RawJson) return undefined
+  return typeof value === 'string' ? longText('value', value) : { field: 'value', message: 'value must be a number or a text.' }
+}
+
+function timeProblem(time: Value | undefined): Problem | undefined {
+  if (time === undefined) return undefined
+  if (typeof time === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(time) && !Number.isNaN(Date.parse(time))) return undefined
+  if (typeof time === 'number' && Number.isInteger(time) && time >= LEAST_MS) return undefined
+  const message = 'time must be a timestamp, or whole milliseconds since 1970 (a date or seconds: cast it in the model).'
+  return { field: 'time', message }
+}
+
+function readUser(given: Value | undefined): { readonly user: Event } | Problem {
+  const user: Record<string, Value> = {}
+  for (const [name, value] of Object.entries(record(given) as Event)) {
+    const field = `user.${name}`
+    if (USER_TEXTS.includes(name)) {
+      const text = textOf(value)
+      if (text === undefined) return { field, message: `${field} must be a text.` }
+      user[name] = text
+    } else if (name === 'customIDs') {
+      const ids = Object.entries(record(value) as Event).map(([type, id]) => [type, textOf(id)] as const)
+      const [bad] = ids.find(([, id]) => id === undefined) ?? []
+      if (bad !== undefined) return { field: `${field}.${bad}`, message: `${field}.${bad} must be a text.` }
+      user[name] = Object.fromEntries(ids) as Event
+    } else if (name === 'statsigEnvironment') {
+      const { tier } = record(value)
+      if (!TIERS.includes(String(tier))) return { field: `${field}.tier`, message: `${field}.tier must be one of ${TIERS.join(', ')}.` }
+      user[name] = value
+    } else if (name === 'custom' || name === 'privateAttributes') user[name] = value
+    else return { field, message: `A user has no field "${name}"; attributes of your own go into user.custom.${name}.` }
+  }
+  // "At minimum, provide at least one identifier" (StatsigUser).
+  const known = user['userID'] || Object.values(record(user['customIDs'])).some((id) => id !== '')
+  if (!known) return { field: 'user.userID', message: 'An event needs user.userID, or an id in user.customIDs.' }
+  return largeObject('user', user) ?? { user }
+}
+
+function readMetadata(given: Value | undefined): { readonly metadata: Event | undefined } | Problem {
+  if (given === undefined) return { metadata: undefined }
+  if (typeof given !== 'object' || given === null || given instanceof RawJson || Array.isArray(given))
+    return { field: 'metadata', message: 'metadata must be an object: write metadata.name, or give a JSON object.' }
+  // All values are texts there ("additionalProperties" of StatsigEvent.metadata).
+  const texts = Object.entries(given as Event)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]): [string, string] => [name, typeof value === 'string' ? value : encodeJson(value)])
+  const metadata = Object.fromEntries(texts)
+  return largeObject('metadata', metadata) ?? { metadata }
+}
+
+function largeObject(field: string, value: Event): Problem | undefined {
+  const bytes = Buffer.byteLength(encodeJson(value))
+  return bytes > MAX_OBJECT
+    ? { field, message: `${field} has ${bytes} bytes as JSON; Statsig would drop what is beyond ${MAX_OBJECT}.` }
+    : undefined
+}
+
+/** Ids and other texts: a number of the model keeps its digits. */
+function textOf(value: Value): string | undefined {
+  if (typeof value === 'string') return value
+  return typeof value === 'number' || value instanceof RawJson ? encodeJson(value) : undefined
+}
+
+const record = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof RawJson)
+    ? (value as Record<string, unknown>)
+    : {}

@@ -1,0 +1,90 @@
+/** The ids of one ID-list segment: found, made when asked, added to, removed from, listed. */
+import { type Batch, CdpError, encodeJson, type Fields, type Http, type Outcome, UnknownOutcome, type Value } from '../../src/index.ts'
+
+export interface Options {
+  readonly segment?: string | undefined
+  readonly create: boolean
+  readonly id_type: string
+}
+
+export interface Segment {
+  /** Throws CDP3200 where the segment is missing and is not to be made, or is of another kind. */
+  find(): Promise<boolean>
+  write(batch: Batch): AsyncIterable<Outcome>
+  list(): AsyncIterable<Fields>
+}
+
+/** Ids per page of the list; the largest that Statsig takes is not published. */
+const PAGE = 1000
+/** How long an update of a list takes that is in progress is not published. */
+const BUSY_MS = 5_000
+
+export function segmentOf(http: Http, { segment = '', create, id_type }: Options): Segment {
+  const path = `/console/v1/segments/${encodeURIComponent(segment)}`
+  // What is not to be made is not looked for: the write itself finds out.
+  let made = !create
+
+  async function find(): Promise<boolean> {
+    const reply = await http.request({ method: 'GET', path, accept: [404] })
+    if (reply.status === 404) {
+      if (create) return false
+      throw new CdpError('CDP3200', `Statsig has no segment "${segment}".`, {
+        hint: 'Correct options.segment (the id, not the name), or let the first run make it with `create: true`.',
+      })
+    }
+    const { type, idType } = record(record(reply.json())['data'])
+    if (type !== 'id_list')
+      throw new CdpError('CDP3200', `The segment "${segment}" is of type ${JSON.stringify(type)}; only an id_list has members.`, {
+        hint: 'Name a segment of type "ID list", or make one.',
+      })
+    if (create && typeof idType === 'string' && idType !== id_type)
+      throw new CdpError('CDP3200', `The segment "${segment}" is a list of ${idType}, and the sync says ${id_type}.`, {
+        hint: 'Correct options.id_type, or name another segment.',
+      })
+    return true
+  }
+
+  async function make(): Promise<void> {
+    if (made) return
+    if (!(await find())) {
+      const json = { id: segment, name: segment, type: 'id_list', idType: id_type, description: 'Kept by cdp-sync.' }
+      await http.request({ method: 'POST', path: '/console/v1/segments', json })
+    }
+    made = true
+  }
+
+  return {
+    find,
+    async *write({ op, changes }) {
+      await make()
+      const ids = changes.map(({ match }) => idOf(match['id']))
+      const method = op === 'delete' ? 'DELETE' : 'PATCH'
+      const reply = await http.request({ method, path: `${path}/id_list`, json: { ids }, accept: [409] })
+      if (reply.status === 409) {
+        const busy = { code: 'busy', message: 'Another update of this ID list is in progress.', afterMs: BUSY_MS }
+        for (const { key } of changes) yield { key, result: 'retry', ...busy }
+        return
+      }
+      // All ids or none: nothing is said of single ones.
+      const { message } = record(reply.json())
+      if (typeof message !== 'string')
+        throw new UnknownOutcome('no_confirmation', 'Statsig answered 2xx, but not that it changed the list.')
+      for (const { key } of changes) yield { key, result: 'ok' }
+    },
+    async *list() {
+      for (let page = 1; ; page++) {
+        const reply = record((await http.request({ method: 'GET', path: `${path}/id_list`, query: { limit: PAGE, page } })).json())
+        const { ids } = record(reply['data'])
+        if (!Array.isArray(ids)) throw new UnknownOutcome('no_ids', 'Statsig answered without a list of ids.')
+        for (const id of ids as Value[]) yield { id }
+        if (record(reply['pagination'])['nextPage'] == null || ids.length === 0) return
+      }
+    },
+  }
+}
+
+/** Ids are texts there: a number of the model keeps its digits. */
+const idOf = (value: Value | undefined): string => (typeof value === 'string' ? value : encodeJson(value))
+
+const record = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}
