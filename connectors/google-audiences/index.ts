@@ -1,0 +1,241 @@
+/** Keeps Google's Customer Match lists and offline conversions in step with the warehouse, through the Data Manager API. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type Batch,
+  CdpError,
+  type ConnectorIO,
+  defineConnector,
+  type Destination,
+  type FieldInfo,
+  type HttpReply,
+  type HttpRequest,
+  type JobToken,
+  type ObjectSpec,
+  type Outcome,
+  type Settings,
+  UnknownOutcome,
+  type Value,
+} from '../../src/index.ts'
+import { createLogin } from './login.ts'
+import { commonConsent } from './people.ts'
+import { processed, READ, refuse, requestIdOf, rowsRefused } from './reply.ts'
+import { EVENT_FIELDS, prepare, type Row } from './rows.ts'
+import { type Account, type Config, config, type Options, options } from './settings.ts'
+
+type Given = Settings<Config, Options>
+
+/** "Limits" of the Data Manager API: audience members and events in one request. */
+const MAX_MEMBERS = 10_000
+const MAX_EVENTS = 2_000
+/** The same page: requests of one Google Cloud project. */
+const PER_MINUTE = { requests: 300, seconds: 60 }
+
+/** Looks at a request that is processed: after a second, then ever more seldom. Milliseconds. */
+const FIRST_LOOK = 1_000
+const SELDOM = 300_000
+/** "Diagnostics": wait 30 minutes before the status is asked for. Milliseconds. */
+const USUAL = 1_800_000
+
+/** How members are confirmed, how they expire and how they are removed is the same for both kinds of list. */
+function listSpec(
+  { config: { wait }, options: { membership_duration } }: Given,
+  description: string,
+  match: ObjectSpec['match'],
+): ObjectSpec {
+  return {
+    description,
+    modes: ['mirror'],
+    address: { match: 'any' },
+    match,
+    membership: true,
+    confirms: wait === undefined ? 'accepted' : 'job',
+    replay: { upsert: 'harmless', delete: 'harmless' },
+    removes: ['delete'],
+    refreshAfter: Math.round(membership_duration * 0.8),
+    targetOptions: ['list'],
+  }
+}
+
+const audience = (settings: Given): ObjectSpec =>
+  listSpec(settings, 'Members of a Customer Match list, found by e-mail address, phone number or postal address.', {
+    email: 'email',
+    email_sha256: 'lower_ascii',
+    phone: 'e164',
+    phone_sha256: 'lower_ascii',
+    address: 'lower_ascii',
+  })
+
+const mobileAudience = (settings: Given): ObjectSpec =>
+  listSpec(settings, 'Members of a list of mobile advertising ids.', { mobile_id: 'lower_ascii' })
+
+const conversion = ({ config: { wait } }: Given): ObjectSpec => ({
+  description: 'An offline conversion, credited to the click or person it belongs to.',
+  modes: ['append'],
+  address: 'key',
+  match: {},
+  confirms: wait === undefined ? 'accepted' : 'job',
+  replay: { append: 'deduplicated' },
+  targetOptions: ['conversion_action'],
+})
+
+const METHODS: Readonly<Record<string, string>> = {
+  upsert: '/v1/audienceMembers:ingest',
+  delete: '/v1/audienceMembers:remove',
+  append: '/v1/events:ingest',
+}
+
+const resource = ({ product, id }: Account): string => `accountTypes/${product}/accounts/${id}`
+
+export default defineConnector<Config, Options>({
+  name: 'google-audiences',
+  description: 'Google Ads and Display & Video 360: Customer Match lists and offline conversions.',
+  version: 1,
+  config,
+  options,
+  objects: { audience, 'mobile-audience': mobileAudience, conversion },
+  limits: ({ config: { wait } }, _, object) => ({
+    rows: object === 'conversion' ? MAX_EVENTS : MAX_MEMBERS,
+    // Requests that wait for Google do nothing meanwhile: many may wait together.
+    concurrency: wait === undefined ? 4 : 50,
+    windows: [PER_MINUTE],
+    // 10,000 members are some 2 MB, on which the service may work for 120 s (datamanager_grpc_service_config.json).
+    timeout: 120_000,
+  }),
+  open: (settings, io) => openAccount(settings, io),
+})
+
+function openAccount(settings: Given, io: ConnectorIO): Destination {
+  const { config: entry, options: chosen } = settings
+  const { operating_account: account, login_account: login, linked_account: linked } = entry
+  const http = io.http(entry.base_url, { timeout: 120_000 })
+  const authorize = createLogin(entry, io)
+
+  async function call(request: HttpRequest): Promise<HttpReply> {
+    return http.request({ ...request, headers: { ...(await authorize()), ...request.headers }, accept: READ })
+  }
+  async function read(path: string): Promise<HttpReply> {
+    // "userLists.get": the accounts through which the login reaches the one that is read.
+    const headers = {
+      ...(login === undefined ? {} : { 'login-account': resource(login) }),
+      ...(linked === undefined ? {} : { 'linked-account': resource(linked) }),
+    }
+    return call({ method: 'GET', path, headers })
+  }
+
+  /** Sends rows as one request; its id, or what became of the rows when it was refused for some of them. */
+  async function send(batch: Batch, rows: readonly Row[]): Promise<string | Outcome[]> {
+    const events = batch.object === 'conversion'
+    const target = events ? chosen.conversion_action : chosen.list
+    const consent = commonConsent(chosen)
+    const reply = await call({
+      method: 'POST',
+      path: METHODS[batch.op] ?? '',
+      json: {
+        destinations: [
+          {
+            operatingAccount: named(account),
+            ...(login === undefined ? {} : { loginAccount: named(login) }),
+            ...(linked === undefined ? {} : { linkedAccount: named(linked) }),
+            productDestinationId: target ?? required(events ? 'conversion_action' : 'list'),
+          },
+        ],
+        [events ? 'events' : 'audienceMembers']: rows.map(({ body }) => body),
+        ...(batch.object === 'mobile-audience' ? {} : { encoding: 'HEX' }),
+        ...(consent === undefined || batch.op === 'delete' ? {} : { consent }),
+        // The user's word that they accepted the terms in Google Ads; without it lists take nobody.
+        ...(batch.op === 'upsert' ? { termsOfService: { customerMatchTermsOfServiceStatus: 'ACCEPTED' } } : {}),
+      },
+    })
+    if (reply.status < 400) return requestIdOf(reply)
+    return (reply.status === 400 ? rowsRefused(reply, rows) : null) ?? refuse(reply)
+  }
+
+  /** Waits until Google has processed a request. Throws UnknownOutcome when that takes longer than the run waits. */
+  async function* follow(requestId: string, rows: readonly Row[]): AsyncGenerator<Outcome> {
+    const until = io.now() + (entry.wait ?? 0)
+    for (let pause = FIRST_LOOK; ; pause = Math.min(pause * 2, SELDOM)) {
+      const reply = await call({ method: 'GET', path: '/v1/requestStatus:retrieve', query: { requestId } })
+      if (reply.status >= 400) refuse(reply)
+      const outcomes = processed(reply, rows, (message) => io.log(message))
+      if (outcomes !== null) return yield* outcomes
+      // A wait this long ends the attempts of this run; the next one asks for the same request.
+      if (io.now() + pause > until) throw new UnknownOutcome('processing', 'Google still processes this request.', { afterMs: USUAL })
+      await sleep(pause, undefined, { signal: io.signal })
+    }
+  }
+
+  return {
+    async check() {
+      const reply = await read(`/v1/${resource(account)}/userLists?pageSize=1`)
+      if (reply.status >= 400) refuse(reply)
+      const products: Readonly<Record<string, string>> = { GOOGLE_ADS: 'Google Ads', DATA_PARTNER: 'Data partner' }
+      return { id: `${account.product}/${account.id}`, name: `${products[account.product] ?? 'Display & Video 360'} ${dashed(account.id)}` }
+    },
+    async describe(object) {
+      if (object === 'conversion') {
+        if (chosen.conversion_action === undefined) required('conversion_action')
+        return Object.entries(EVENT_FIELDS).map(([name, accepts]): FieldInfo => ({ name, type: accepts[0], accepts }))
+      }
+      const id = chosen.list ?? required('list')
+      const reply = await read(`/v1/${resource(account)}/userLists/${id}`)
+      if (reply.status === 404 || reply.status === 400)
+        throw new CdpError('CDP1170', `options.list: the account ${dashed(account.id)} has no list ${id}.`, {
+          hint: 'Google Ads shows the id of a list in the address of its page, in Tools, Shared library, Audience manager.',
+        })
+      if (reply.status >= 400) refuse(reply)
+      checkList(reply.json() as Readonly<Record<string, Value>>, object, settings)
+      const consents = ['ad_user_data', 'ad_personalization']
+      return consents.map((name): FieldInfo => ({ name, type: 'boolean', accepts: ['boolean', 'string'] }))
+    },
+    async *write(batch): AsyncGenerator<Outcome | JobToken> {
+      const { rows, rejected } = prepare(batch.object, batch.changes, chosen, io.now())
+      const sent = rows.length === 0 ? [] : await send(batch, rows)
+      if (typeof sent !== 'string') return yield* [...rejected, ...sent]
+      if (entry.wait !== undefined) yield { token: sent }
+      yield* rejected
+      if (entry.wait !== undefined) yield* follow(sent, rows)
+      else for (const { key } of rows) yield { key, result: 'accepted' }
+    },
+    async *resume(token, batch) {
+      const { rows, rejected } = prepare(batch.object, batch.changes, chosen, io.now())
+      yield* rejected
+      yield* follow(token, rows)
+    },
+  }
+}
+
+const named = ({ product, id }: Account): object => ({ accountType: product, accountId: id })
+
+/** As Google Ads writes it: 123-456-7890. */
+const dashed = (id: string): string => (id.length === 10 ? id.replace(/^(\d{3})(\d{3})(\d{4})$/, '$1-$2-$3') : id)
+
+function required(option: string): never {
+  throw new CdpError('CDP1170', `options.${option} is missing.`, {
+    hint: `Write the id of the ${option.replace('_', ' ')}: options: { ${option}: "1234567" }.`,
+  })
+}
+
+function wrong(message: string, hint: string): never {
+  throw new CdpError('CDP1170', `options.list: ${message}`, { hint })
+}
+
+/** Whether a list takes what is to be sent, and keeps it as long as the sync believes. Throws CdpError. */
+function checkList(found: Readonly<Record<string, Value>>, object: string, { options: chosen }: Given): void {
+  const info = found['ingestedUserListInfo'] as Readonly<Record<string, Value>> | undefined
+  const types = (info?.['uploadKeyTypes'] ?? []) as readonly string[]
+  const type = object === 'audience' ? 'CONTACT_ID' : 'MOBILE_ID'
+  if (types.length > 0 && !types.includes(type))
+    wrong(`the list takes ${types.join(', ')}, not ${type}.`, 'A list takes one kind of data for ever: make one for this kind.')
+  if (found['readOnly'] === true) wrong('the list can’t be edited by this account.', 'Use a list that the account owns.')
+  if (found['membershipStatus'] === 'CLOSED')
+    wrong('the list is closed: it takes no new members.', 'Open it in Google Ads, or use another one.')
+  const seconds = Number(/^(\d+)(?:\.\d+)?s$/.exec(found['membershipDuration'] as string)?.[1] ?? Number.NaN)
+  // Members would leave before they are sent again.
+  if (seconds > 0 && seconds * 1000 < chosen.membership_duration) {
+    const days = Math.floor(seconds / 86_400)
+    wrong(
+      `the list keeps members for ${days} days.`,
+      `Write options: { membership_duration: ${days}d }, so that they are sent again in time.`,
+    )
+  }
+}
