@@ -42,7 +42,7 @@ async function load({ spec, mend }: Contract): Promise<OpenAPIValidator> {
   return new OpenAPIValidator({
     definition: whole,
     customizeAjv: (ajv) => ajv.addSchema({ $id: WHOLE, components: whole.components }),
-    ajvOpts: { strict: false, allErrors: true, formats: { int64: true, int32: true, double: true, float: true, binary: true, byte: true } },
+    ajvOpts: { strict: false, allErrors: true, validateFormats: false },
     lazyCompileValidators: true,
   })
 }
@@ -54,7 +54,10 @@ const WHOLE = 'whole'
 function absolute(node: unknown, root: unknown): unknown {
   if (Array.isArray(node)) return node.map((one) => absolute(one, root))
   if (typeof node !== 'object' || node === null) return node
-  const { $ref } = node as { $ref?: unknown }
+  const { nullable, ...rest } = node as { $ref?: unknown; nullable?: unknown; type?: unknown }
+  // The validator knows `nullable` only beside a type.
+  if (nullable === true && rest.type === undefined) return { anyOf: [absolute(rest, root), { type: 'null' }] }
+  const { $ref } = rest
   if (typeof $ref === 'string' && $ref.startsWith('#/')) {
     if ($ref.startsWith('#/components/schemas/')) return { $ref: WHOLE + $ref }
     const parts = $ref
