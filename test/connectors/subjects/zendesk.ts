@@ -5,7 +5,7 @@ import type { ObjectSubject, Subject } from '../../../src/testing/index.ts'
 import type { Document } from 'openapi-backend'
 import type { Contract } from '../contract.ts'
 
-type Records = readonly Readonly<Record<string, unknown>>[]
+const lower = (value: unknown): string => (value as string).toLowerCase()
 
 /** The fields of a record under the names that a sync writes; dates as they are written. */
 function fieldsOf(record: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
@@ -19,7 +19,7 @@ function fieldsOf(record: Readonly<Record<string, unknown>>, names: readonly str
 const held =
   (collection: string, by: string): ObjectSubject['held'] =>
   (records, { match, fields }) => {
-    const found = ((records[collection] ?? []) as Records).find((one) => String(one[by]).toLowerCase() === String(match[by]).toLowerCase())
+    const found = records[collection]?.find((one) => lower(one[by]) === lower(match[by]))
     return found ? fieldsOf(found, Object.keys(fields)) : null
   }
 
@@ -99,7 +99,20 @@ function mend(document: Document): void {
   const shapes: Readonly<Record<string, object>> = { UsersRequest: many('users'), UserRequest: one('user') }
   const components = (document.components ??= {}) as Record<string, Record<string, unknown>>
   for (const [, section = '', name = ''] of JSON.stringify(document).matchAll(/"#\/components\/(\w+)\/([\w-]+)"/g))
-    (components[section] ??= {})[name] ??= shapes[name] ?? {}
+    (components[section] ??= {})[name] ??= section === 'parameters' ? parameter(document, name) : (shapes[name] ?? {})
+  // "Using Cursor Pagination": every list that says so takes page[size] and page[after].
+  const page = { name: 'page', in: 'query', style: 'deepObject', explode: true, schema: { type: 'object' } }
+  for (const [path, { get }] of Object.entries((document.paths ?? {}) as Record<string, { get?: { parameters?: object[] } }>))
+    if (get && /(_fields|identities)$/.test(path)) get.parameters = [...(get.parameters ?? []), page]
+}
+
+/** `UserId` is `user_id` in paths; `OrganizationExternalIds` is `external_ids` in a query. */
+function parameter(document: Document, name: string): object {
+  const snake = name.replaceAll(/\B[A-Z]/g, '_$&').toLowerCase()
+  const inPath = JSON.stringify(document.paths).includes(`{${snake}}`)
+  return inPath
+    ? { name: snake, in: 'path', required: true, schema: { type: 'integer' } }
+    : { name: snake.replace('organization_', ''), in: 'query', schema: { type: 'string' } }
 }
 
 const of = (spec: string, pattern: RegExp): Contract => ({ spec: `zendesk/${spec}.yml`, takes: ({ path }) => pattern.test(path), mend })
