@@ -61,8 +61,8 @@ export const noSuchObject = (method: string, id: string): FakeReply =>
   )
 
 /**
- * Too many calls: HTTP 400, not 429 (Marketing API, "Rate limiting"): 80003 for custom audiences of an ad account. The
- * minutes to wait stand in a header only.
+ * Too many calls: HTTP 400, not 429 (Marketing API, "Rate limiting"): 80003 for custom audiences of an ad account. How
+ * long to wait stands in headers only: whole minutes, and seconds (X-Ad-Account-Usage).
  */
 export function tooManyCalls(accountId: string, seconds: number): FakeReply {
   const usage = {
@@ -70,7 +70,7 @@ export function tooManyCalls(accountId: string, seconds: number): FakeReply {
     call_count: 100,
     total_cputime: 40,
     total_time: 45,
-    estimated_time_to_regain_access: Math.ceil(seconds / 60),
+    estimated_time_to_regain_access: Math.floor(seconds / 60),
   }
   return graphError(
     400,
@@ -79,7 +79,14 @@ export function tooManyCalls(accountId: string, seconds: number): FakeReply {
     {
       subcode: 2446079,
       transient: true,
-      headers: { 'x-business-use-case-usage': JSON.stringify({ [accountId]: [usage] }) },
+      headers: {
+        'x-business-use-case-usage': JSON.stringify({ [accountId]: [usage] }),
+        'x-ad-account-usage': JSON.stringify({
+          acc_id_util_pct: 100,
+          reset_time_duration: seconds,
+          ads_api_access_tier: 'standard_access',
+        }),
+      },
     },
   )
 }
