@@ -1,7 +1,7 @@
 /** Lists and who is in them. Only lists of kind MANUAL and SNAPSHOT take members. */
 import type { FakeControl, FakeReply, FakeRequest } from '../../src/testing/fake.ts'
 import type { Records } from './records.ts'
-import { bodyOf, invalid, objectOf, refuse, textsOf } from './replies.ts'
+import { batchReply, bodyOf, inputsOf, invalid, objectOf, refuse, textsOf } from './replies.ts'
 import { type ObjectType, typeNamed } from './schema.ts'
 
 interface List {
@@ -47,6 +47,7 @@ export class Lists {
     const [first = '', second, third = '', fourth = ''] = parts
     if (method === 'POST' && parts.length === 0) return this.#create(request)
     if (method === 'POST' && parts.join('/') === 'search') return this.#search(request)
+    if (method === 'POST' && parts.join('/') === 'records/memberships/batch/read') return this.#memberships(request)
     if (method === 'GET' && first === 'object-type-id' && third === 'name' && parts.length === 4) return this.#byName(second ?? '', fourth)
     if (first === '' || !/^\d+$/.test(first)) return undefined
     const rest = `${method} ${parts.slice(1).join('/')}`
@@ -157,6 +158,22 @@ export class Lists {
     const results = page.map((recordId) => ({ recordId, membershipTimestamp: new Date(list.members.get(recordId) ?? 0).toISOString() }))
     const next = rest.length > limit ? { paging: { next: { after: page.at(-1) } } } : {}
     return { status: 200, json: { total: ids.length, results, ...next } }
+  }
+
+  /** Which lists each record is in. */
+  #memberships(request: FakeRequest): FakeReply {
+    const results = inputsOf(request, 100, ['objectTypeId', 'recordId']).map(({ objectTypeId, recordId }) => ({
+      objectTypeId,
+      recordId,
+      recordListMemberships: [...this.#lists.values()].flatMap((list) => {
+        const joined = list.objectTypeId === objectTypeId ? list.members.get(String(recordId)) : undefined
+        const added = new Date(joined ?? 0).toISOString()
+        return joined === undefined
+          ? []
+          : [{ listId: list.listId, listVersion: 1, firstAddedTimestamp: added, lastAddedTimestamp: added, isPublicList: true }]
+      }),
+    }))
+    return batchReply(200, this.#control.anyOrder(results), [], this.#control.now())
   }
 
   /** Who is a member already, or none to be removed, is passed over without a word; who does not exist is named as missing. */

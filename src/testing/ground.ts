@@ -85,6 +85,7 @@ export async function onGround(
   const trials: Trial[] = []
   try {
     await object.prepare?.(served)
+    served.forget()
     const another = async (kind: Mode, more: Partial<TrialSettings> = {}): Promise<Trial> => {
       const destination = { ...served.destination, ...object.destination }
       const trial = await startTrial({

@@ -29,6 +29,8 @@ export interface ServedFake {
   reverse(on: boolean): void
   /** Forgets all state, requests and faults. */
   reset(): void
+  /** Forgets the requests so far and keeps what they did: what comes next is counted alone. */
+  forget(): void
   /** Called with each request that was answered. */
   onExchange(listener: (exchange: Exchange) => void): void
 }
@@ -142,6 +144,11 @@ class Served implements ServedFake {
     this.#count = this.#most = this.#refusals = 0
     this.#reverse = false
     this.#plan = () => undefined
+  }
+
+  forget(): void {
+    this.exchanges = []
+    this.#most = 0
   }
 
   onExchange(listener: (exchange: Exchange) => void): void {

@@ -1,0 +1,177 @@
+/** Associations between two kinds of records: each end found by a property of its own, plain or under one label. */
+import { type Batch, type Fields, type Outcome, UnknownOutcome, type Value } from '../../src/index.ts'
+import { canonical, type Client, findRecords, noTarget } from './client.ts'
+import { listOf, textOf, textsOf } from './json.ts'
+import { propertyOf, valueOf } from './lookup.ts'
+import { isObject } from './json.ts'
+
+/** One end of the association: a kind of record, and the property that finds it. */
+export interface End {
+  readonly object: string
+  readonly by: string
+}
+
+export interface AssociationOptions {
+  readonly from: End
+  readonly to: End
+  readonly label?: string | undefined
+}
+
+interface AssociationType {
+  readonly associationCategory: string
+  readonly associationTypeId: number
+}
+
+export interface Associations {
+  /** Throws CdpError when the kinds can't be associated or there is no such label. */
+  check(): Promise<void>
+  write(batch: Batch): AsyncGenerator<Outcome>
+  read(matches: readonly Fields[]): Promise<(Fields | null)[]>
+}
+
+/** The ids of both ends; null where there is no such record. */
+interface Pair {
+  readonly from: string | null
+  readonly to: string | null
+}
+
+export function createAssociations(client: Client, options: AssociationOptions): Associations {
+  const path = `associations/{version}/${encodeURIComponent(options.from.object)}/${encodeURIComponent(options.to.object)}`
+  let known: Promise<AssociationType> | undefined
+  const type = (): Promise<AssociationType> => {
+    known ??= findType(client, path, options)
+    known.catch(() => (known = undefined))
+    return known
+  }
+  async function pairsOf(matches: readonly Fields[]): Promise<Pair[]> {
+    const from = await idsOf(
+      client,
+      options.from,
+      matches.map((match) => valueOf(match, 'from')),
+    )
+    const to = await idsOf(
+      client,
+      options.to,
+      matches.map((match) => valueOf(match, 'to')),
+    )
+    return matches.map((_, i) => ({ from: from[i] ?? null, to: to[i] ?? null }))
+  }
+  return {
+    check: async () => void (await type()),
+    async *write({ op, changes }) {
+      const pairs = await pairsOf(changes.map(({ match }) => match))
+      const rows = changes.map((change, i): [string, Pair] => [change.key, pairs[i] ?? { from: null, to: null }])
+      if (op === 'upsert') yield* add(client, path, await type(), options, rows)
+      else yield* remove(client, path, options.label === undefined ? null : await type(), rows)
+    },
+    async read(matches) {
+      const pairs = await pairsOf(matches)
+      const inputs = [...new Set(pairs.flatMap(({ from }) => from ?? []))].map((id) => ({ id }))
+      if (inputs.length === 0) return matches.map(() => null)
+      const reply = (await client.post(`${path}/batch/read`, { inputs })).json()
+      const { associationTypeId } = await type()
+      const there = new Set<string>()
+      for (const { from, to } of listOf(reply, 'results'))
+        for (const end of listOf({ to: to ?? null }, 'to'))
+          if (options.label === undefined || listOf(end, 'associationTypes').some(({ typeId }) => typeId === associationTypeId))
+            there.add(`${isObject(from) ? (textOf(from['id']) ?? '') : ''}>${textOf(end['toObjectId']) ?? ''}`)
+      return matches.map((match, i) => (there.has(`${pairs[i]?.from}>${pairs[i]?.to}`) ? match : null))
+    },
+  }
+}
+
+async function idsOf(client: Client, { object, by }: End, values: readonly string[]): Promise<(string | null)[]> {
+  const property = await propertyOf(client, object, by)
+  if (!property.unique)
+    throw noTarget(`The values of "${by}" are not unique in HubSpot's ${object}.`, 'Name a property with unique values in options.')
+  const found = await findRecords(client, object, property, values)
+  return values.map((value) => found.get(canonical(object, property, value))?.id ?? null)
+}
+
+/** The plain association has no label; others are named by theirs, or by their number. */
+async function findType(client: Client, path: string, { from, to, label }: AssociationOptions): Promise<AssociationType> {
+  const labels = listOf(await client.get(`/crm/${path}/labels`), 'results')
+  const found = labels.find((one) =>
+    label === undefined
+      ? one['label'] === null
+      : textOf(one['label'])?.toLowerCase() === label.toLowerCase() || textOf(one['typeId']) === label,
+  )
+  if (found === undefined || typeof found['typeId'] !== 'number') {
+    const names = labels.flatMap((one) => textOf(one['label']) ?? []).join(', ')
+    throw noTarget(
+      label === undefined
+        ? `HubSpot has no plain association from ${from.object} to ${to.object}.`
+        : `HubSpot has no association label "${label}" from ${from.object} to ${to.object}.`,
+      names === '' ? 'Labels are made under Settings › Objects › Associations.' : `There are: ${names}.`,
+    )
+  }
+  return { associationCategory: textOf(found['category']) ?? 'HUBSPOT_DEFINED', associationTypeId: found['typeId'] }
+}
+
+async function* add(
+  client: Client,
+  path: string,
+  type: AssociationType,
+  { from, to }: AssociationOptions,
+  rows: readonly (readonly [string, Pair])[],
+): AsyncGenerator<Outcome> {
+  const open = new Map<string, { key: string; from: string; to: string }[]>()
+  for (const [key, pair] of rows) {
+    const missing = pair.from === null ? from : pair.to === null ? to : null
+    if (missing !== null || pair.from === null || pair.to === null) {
+      const field = pair.from === null ? 'from' : 'to'
+      yield {
+        key,
+        result: 'rejected',
+        code: 'no_record',
+        message: `HubSpot has no record of ${missing?.object ?? ''} with this ${missing?.by ?? ''}.`,
+        field,
+      }
+    } else {
+      const id = `${pair.from}>${pair.to}`
+      open.set(id, [...(open.get(id) ?? []), { key, from: pair.from, to: pair.to }])
+    }
+  }
+  if (open.size === 0) return
+  const inputs = [...open.values()].flatMap(([one]) => (one ? [{ from: { id: one.from }, to: { id: one.to }, types: [type] }] : []))
+  const reply = (await client.post(`${path}/batch/create`, { inputs })).json()
+  for (const result of listOf(reply, 'results'))
+    for (const { key } of open.get(`${textOf(result['fromObjectId'])}>${textOf(result['toObjectId'])}`) ?? []) yield { key, result: 'ok' }
+  for (const error of listOf(reply, 'errors')) yield* refused(error, [...open.values()].flat())
+}
+
+/** An error names the ids it is about, not the pair: it is for every pair with one of them. */
+function* refused(error: Readonly<Record<string, Value>>, rows: readonly { key: string; from: string; to: string }[]): Generator<Outcome> {
+  const ids = textsOf(error['context'], 'objectId') ?? []
+  const bad = textsOf(error['context'], 'INVALID_OBJECT_IDS') ?? []
+  const code = textOf(error['category']) ?? 'refused'
+  const message = [textOf(error['message']), ...bad].filter(Boolean).join(': ')
+  for (const { key, from, to } of rows) if (ids.includes(from) || ids.includes(to)) yield { key, result: 'rejected', code, message }
+}
+
+/** Without a label the whole association goes, whatever labels it has. A record that is gone has none. */
+async function* remove(
+  client: Client,
+  path: string,
+  type: AssociationType | null,
+  rows: readonly (readonly [string, Pair])[],
+): AsyncGenerator<Outcome> {
+  const pairs = new Map(
+    rows.flatMap(([, { from, to }]) => (from === null || to === null ? [] : [[`${from}>${to}`, { from, to }] as const])),
+  )
+  if (pairs.size > 0) {
+    const ends = [...pairs.values()]
+    const reply =
+      type === null
+        ? await client.post(`${path}/batch/archive`, { inputs: ends.map(({ from, to }) => ({ from: { id: from }, to: [{ id: to }] })) })
+        : await client.post(`${path}/batch/labels/archive`, {
+            inputs: ends.map(({ from, to }) => ({ from: { id: from }, to: { id: to }, types: [type] })),
+          })
+    // 204 in version 4, 200 with the state of the batch in the dated ones.
+    const body = reply.status === 204 ? undefined : reply.json()
+    const errors = listOf(body, 'errors')
+    if (reply.status !== 204 && (!isObject(body) || body['status'] !== 'COMPLETE' || errors.length > 0))
+      throw new UnknownOutcome('bad_reply', 'HubSpot did not confirm that the associations are gone.')
+  }
+  for (const [key] of rows) yield { key, result: 'ok' }
+}
