@@ -27,11 +27,11 @@ async function begin(kind: Kind, over: Parameters<typeof world>[1] = {}, more: P
     const records = d.service.records()
     if (kind === 'any') {
       const [[name, value] = ['', '']] = Object.entries(match)
-      return (records.get(`${name}:${String(value)}`) as Fields | undefined) ?? null
+      return (records.get(`${name}:${value as string}`) as Fields | undefined) ?? null
     }
     return (records.get(Object.values(match).map(String).join('|')) as Fields | undefined) ?? null
   }
-  d = directory(kind, { ...(kind === 'match' ? { onCreate: true, ifEmpty: true } : {}) }, () => ({
+  d = directory(kind, kind === 'match' ? { onCreate: true, ifEmpty: true } : {}, () => ({
     read: async (_, matches) => {
       await Promise.resolve()
       asked.push([...matches])
@@ -260,11 +260,11 @@ describe('when the destination does not answer', () => {
   })
 
   it.each([
-    ['can’t read', 'match', {}, { read: undefined } as unknown as Partial<Destination>],
+    ['can’t read', 'match', {}, { read: undefined }],
     ['has no match to read by', 'key', { match: [] }, {}],
     ['is an event log', 'key', { mode: 'append', onRemove: null, backfill: true }, {}],
   ] as const)('says so when it %s', async (_, kind, over, more) => {
-    await begin(kind, over, more)
+    await begin(kind, over, more as Partial<Destination>)
     await w.model(people(1))
     await expect(compareAll()).rejects.toMatchObject({ code: 'CDP4020', hint: expect.stringContaining('blindly') as string })
   })
