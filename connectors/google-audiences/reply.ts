@@ -128,21 +128,21 @@ const FIELDS: Readonly<Record<string, string>> = {
  */
 export function rowsRefused(reply: HttpReply, rows: readonly Row[]): Outcome[] | null {
   const { violations } = statusOf(reply)
-  const blamed = new Map<number, Violation>()
+  const blamed = new Map<number, Violation & { readonly inside: string }>()
   for (const violation of violations) {
     const [, digits, inside = ''] = /(?:audience_members|events)\[(\d+)\](.*)$/.exec(violation.field) ?? []
     const index = Number(digits)
     if (digits === undefined || index >= rows.length || OF_THE_REQUEST.test(violation.reason)) return null
     if (index === 0 && inside === '' && !OF_A_ROW.includes(violation.reason)) return null
-    if (!blamed.has(index)) blamed.set(index, violation)
+    if (!blamed.has(index)) blamed.set(index, { ...violation, inside })
   }
   if (blamed.size === 0) return null
   return rows.map(({ key }, index) => {
     const violation = blamed.get(index)
     if (violation === undefined)
       return { key, result: 'retry', code: 'refused_with_others', message: 'Google refused the request for other rows.' }
-    const { reason, description, field } = violation
-    const [, part = ''] = /\.(\w+)(?:\[\d+\])?$/.exec(field) ?? []
+    const { reason, description, inside } = violation
+    const [, part = ''] = /\.(\w+)(?:\[\d+\])?$/.exec(inside) ?? []
     return {
       key,
       result: 'rejected',

@@ -70,7 +70,7 @@ export function tooManyCalls(accountId: string, seconds: number): FakeReply {
     call_count: 100,
     total_cputime: 40,
     total_time: 45,
-    estimated_time_to_regain_access: Math.floor(seconds / 60),
+    estimated_time_to_regain_access: seconds < 60 ? 0 : Math.ceil(seconds / 60),
   }
   return graphError(
     400,
