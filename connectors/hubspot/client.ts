@@ -141,6 +141,11 @@ function failureOf(reply: FailedReply, untilMidnight: () => number): Error | und
         'HubSpot is moving this account to another data centre.',
         Number(reply.headers['retry-after']) * 1000 || DAY_MS,
       )
+    case 404: {
+      const list = /\/lists\/[^/]+\/(\d+)/.exec(reply.route)?.[1]
+      if (list === undefined) return undefined
+      return noTarget(`HubSpot has no list ${list}.`, 'The number of a static list stands in its URL and under List details.')
+    }
     default:
       if (!message.startsWith('Unable to infer object type')) return undefined
       return noTarget(
