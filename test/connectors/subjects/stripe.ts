@@ -2,6 +2,7 @@
 import connector from '../../../connectors/stripe/index.ts'
 import fake from '../../../fakes/stripe/index.ts'
 import type { Held, ObjectSubject, Row, Subject } from '../../../src/testing/index.ts'
+import type { Contract } from '../contract.ts'
 
 type Customer = Readonly<Record<string, unknown>> & { readonly metadata: Readonly<Record<string, string>> }
 
@@ -47,3 +48,16 @@ export const subject: Subject = {
     ),
   ],
 }
+
+/** An older document (2023-10-16) of the customers' endpoints. */
+export const contract: readonly Contract[] = [
+  {
+    spec: 'stripe/customers-slice.yml',
+    takes: ({ path }) => path.startsWith('/v1/customers'),
+    // Its forms have lost their parameters and still must be there: paths and queries are all it tells.
+    mend: ({ paths }) => {
+      for (const path of Object.values(paths ?? {}) as Record<string, { requestBody?: unknown }>[])
+        for (const method of ['get', 'post', 'delete']) delete path[method]?.requestBody
+    },
+  },
+]
