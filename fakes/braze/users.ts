@@ -95,6 +95,9 @@ export function createUsers(control: FakeControl): Users {
   }
 }
 
+/** Kinds of ids that are given as lists; of the others a request names one. */
+const LISTS = ['external_ids', 'user_aliases', 'braze_ids', 'email_addresses']
+
 const SINGULAR: Readonly<Record<string, string>> = {
   external_ids: 'external_id',
   user_aliases: 'user_alias',
@@ -135,7 +138,7 @@ function idsOf(request: FakeRequest, kinds: readonly string[]): FakeReply | { re
   const given = kinds.filter((kind) => body[kind] !== undefined)
   const [kind] = given
   if (kind === undefined || given.length > 1) return refusal(`Exactly one of ${kinds.join(', ')} is required.`)
-  const ids = kind.endsWith('s') ? body[kind] : [body[kind]]
+  const ids = LISTS.includes(kind) ? body[kind] : [body[kind]]
   if (!Array.isArray(ids) || ids.length === 0) return refusal(`'${kind}' must be a list that is not empty.`)
   if (ids.length > MOST_USERS) return refusal(`'${kind}' can have up to ${MOST_USERS} entries.`)
   if (kind !== 'user_aliases' && ids.some((id) => typeof id !== 'string')) return refusal(`'${kind}' must be a list of strings.`)
