@@ -30,7 +30,8 @@ const list = (value: unknown): readonly Json[] => (Array.isArray(value) ? value.
 const text = (value: unknown): string => (typeof value === 'string' ? value : '')
 
 function statusOf(reply: HttpReply): Status {
-  const body = reply.json()
+  // A proxy answers with a page: then the status alone counts.
+  const body = reply.text.trimStart().startsWith('{') ? reply.json() : {}
   const error = isObject(body) && isObject(body['error']) ? body['error'] : {}
   const details = list(error['details'])
   const detail = (type: string): Json => details.find((one) => text(one['@type']).endsWith(`google.rpc.${type}`)) ?? {}
@@ -39,7 +40,7 @@ function statusOf(reply: HttpReply): Status {
   const delay = /^(\d+(?:\.\d+)?)s$/.exec(text(detail('RetryInfo')['retryDelay']))?.[1] ?? reply.headers['retry-after']
   return {
     status: text(error['status']),
-    message: text(error['message']),
+    message: text(error['message']) || `Google answered ${reply.status}.`,
     reason: text(info['reason']),
     quota: text(metadata['quota_limit']),
     violations: list(detail('BadRequest')['fieldViolations']).map((one) => ({
@@ -74,13 +75,13 @@ const DAILY_WAIT = 3_600_000
 export function refuse(reply: HttpReply): never {
   const { status, message, reason, quota, violations, retryMs } = statusOf(reply)
   if (reply.status === 401)
-    throw new AuthError('CDP3001', `Google refused the access token (${reason || status}).`, {
+    throw new AuthError('CDP3001', `Google refused the access token (${reason || status || reply.status}).`, {
       hint: 'Check the credentials of this destination: the key or grant may have been revoked meanwhile.',
     })
   if (reply.status === 403) {
     const scope = reason === 'ACCESS_TOKEN_SCOPE_INSUFFICIENT'
     const disabled = reason === 'SERVICE_DISABLED'
-    throw new AuthError('CDP3002', `The login lacks a permission at Google (${reason || status}).`, {
+    throw new AuthError('CDP3002', `The login lacks a permission at Google (${reason || status || reply.status}).`, {
       hint: scope
         ? 'Grant the scope https://www.googleapis.com/auth/datamanager to the refresh token.'
         : disabled
@@ -94,7 +95,7 @@ export function refuse(reply: HttpReply): never {
     throw new RateLimited(
       daily
         ? `Google’s quota of the day is used up (${quota}); it starts anew at midnight Pacific time. Run again then.`
-        : `Google asks to slow down (${quota || status}).`,
+        : `Google asks to slow down (${quota || status || 429}).`,
       daily ? Math.max(retryMs ?? 0, DAILY_WAIT) : retryMs,
     )
   }

@@ -23,11 +23,12 @@ const AUDIENCE = [1_713_230, 1_487_301, 1_487_366]
 
 /** Throws what a reply outside 2xx comes to. */
 export function refuse(reply: HttpReply): never {
-  const body = reply.json()
-  const error = isObject(body) && isObject(body['error']) ? body['error'] : {}
+  // A proxy answers with a page: then the status alone counts.
+  const body = reply.text.trimStart().startsWith('{') ? membersOf(reply) : {}
+  const error = isObject(body['error']) ? body['error'] : {}
   const code = Number(error['code'] ?? Number.NaN)
   const subcode = Number(error['error_subcode'] ?? Number.NaN)
-  const said = text(error['error_user_msg']) || text(error['message'])
+  const said = text(error['error_user_msg']) || text(error['message']) || `Meta answered ${reply.status}.`
   const label = Number.isNaN(code) ? `http_${reply.status}` : Number.isNaN(subcode) ? String(code) : `${code}/${subcode}`
   const cause = new Error(said)
   if (LOGIN.includes(code) || reply.status === 401)

@@ -381,6 +381,16 @@ describe('refusals', () => {
       else expect(thrown[name]).toBe(value)
   })
 
+  test('of a page the status alone counts', () => {
+    const page = (status: number): HttpReply => ({ status, headers: {}, text: '<html>', json: () => decodeJson('<html>') })
+    expect([401, 403, 429, 404].map((status) => thrownBy(() => refuse(page(status)))['name'])).toEqual([
+      'AuthError',
+      'AuthError',
+      'RateLimited',
+      'Refused',
+    ])
+  })
+
   test('a reply without an id confirms nothing', async () => {
     served.fault(({ write: isWrite }) => (isWrite ? { kind: 'empty' } : undefined))
     await expect(write(open({ list: '1001' }), 'audience', [change('upsert', 'a', { email: 'a@example.com' })])).rejects.toMatchObject({
