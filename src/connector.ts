@@ -7,7 +7,7 @@ import type { Fields, RawJson, Value } from './json.ts'
 import type { Column, Mode, Op, Removal } from './types.ts'
 
 /** How two match values are compared at the destination. One SQL form and one JavaScript form each (src/normalise.ts). */
-export type Normaliser = 'exact' | 'trim' | 'lower_ascii' | 'email' | 'digits' | 'e164'
+export type Normaliser = 'exact' | 'trim' | 'lower_ascii' | 'email' | 'mailbox' | 'digits' | 'e164'
 
 /**
  * What repeating a write does when nobody knows whether the first one arrived.

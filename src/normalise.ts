@@ -6,6 +6,13 @@ const SPACE = ' \\t\\n\\v\\f\\r'
 const SPACE_SQL = "(' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13))"
 const UPPER = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 
+/** Where dots and what follows a plus make no other mailbox. */
+const DOTLESS = '^([^@]*)@(gmail[.]com|googlemail[.]com)$'
+const DOTLESS_ADDRESS = new RegExp(DOTLESS)
+/** Nor do these. */
+const DOTS = `[${SPACE}.]+`
+const DOTS_ALL = new RegExp(DOTS, 'g')
+
 const LEADING_SPACE = new RegExp(`^[${SPACE}]+`)
 const NOT_DIGITS = /[^0-9]+/g
 /** What people write between the digits of a phone number. */
@@ -22,6 +29,7 @@ const E164_WHOLE = new RegExp(E164)
  * - trim         without ASCII white space at both ends
  * - lower_ascii  A-Z in lower case, other letters as they are
  * - email        trim and lower_ascii
+ * - mailbox      email, and at gmail.com and googlemail.com without dots, white space and what follows a plus
  * - digits       only 0-9
  * - e164         '+' and digits: punctuation and ASCII white space go, a leading 00 is '+'. A number without either names
  *                no country and gives null, like one that is too long.
@@ -40,6 +48,11 @@ function convert(normaliser: Normaliser, text: string): string {
       return lower(text)
     case 'email':
       return lower(trim(text))
+    case 'mailbox': {
+      const address = lower(trim(text))
+      const [, local, domain = ''] = DOTLESS_ADDRESS.exec(address) ?? []
+      return local === undefined ? address : `${local.replace(/[+][^@]*/, '').replace(DOTS_ALL, '')}@${domain}`
+    }
     case 'digits':
       return text.replace(NOT_DIGITS, '')
     case 'e164': {
@@ -64,6 +77,11 @@ function convertSql(normaliser: Normaliser, expr: string): string {
       return lowerSql(expr)
     case 'email':
       return lowerSql(`trim(${expr}, ${SPACE_SQL})`)
+    case 'mailbox': {
+      const address = convertSql('email', expr)
+      const local = `regexp_replace(regexp_replace(split_part(${address}, '@', 1), '[+][^@]*', ''), '${DOTS}', '', 'g')`
+      return `CASE WHEN regexp_matches(${address}, '${DOTLESS}') THEN ${local} || '@' || split_part(${address}, '@', 2) ELSE ${address} END`
+    }
     case 'digits':
       return `regexp_replace(${expr}, '[^0-9]+', '', 'g')`
     case 'e164':

@@ -58,7 +58,7 @@ function listSpec(
 
 const audience = (settings: Given): ObjectSpec =>
   listSpec(settings, 'Members of a Customer Match list, found by e-mail address, phone number or postal address.', {
-    email: 'email',
+    email: 'mailbox',
     email_sha256: 'lower_ascii',
     phone: 'e164',
     phone_sha256: 'lower_ascii',

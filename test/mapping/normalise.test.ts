@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Normaliser } from '../../src/connector.ts'
 import { normalise, normaliseSql } from '../../src/normalise.ts'
 
-const NORMALISERS: readonly Normaliser[] = ['exact', 'trim', 'lower_ascii', 'email', 'digits', 'e164']
+const NORMALISERS: readonly Normaliser[] = ['exact', 'trim', 'lower_ascii', 'email', 'mailbox', 'digits', 'e164']
 const vectors = JSON.parse(readFileSync(new URL('normaliser-vectors.json', import.meta.url), 'utf8')) as [
   Normaliser,
   string,
@@ -63,7 +63,8 @@ describe('normalisers', () => {
   const space = fc.constantFrom(' ', '\t', '\n', '\v', '\f', '\r', '\u00a0', '\u2028', '\u3000', '\ufeff', '\u0085', '\u001f')
   const phone = fc.constantFrom('+', '0', '00', '1', '49', '(', ')', '-', '.', '/', '123456789', '٣', '＋')
   const letters = fc.constantFrom('A', 'Z', 'a', 'İ', 'ß', 'Σ', 'K', '😀', "'", '"', '\\', '@', '[', '`')
-  const text = fc.array(fc.oneof(space, phone, letters, fc.string({ unit: 'binary' })), { maxLength: 12 }).map((parts) =>
+  const mail = fc.constantFrom('.', '+', 'a.b+c', '@gmail.com', '@googlemail.com')
+  const text = fc.array(fc.oneof(space, phone, letters, mail, fc.string({ unit: 'binary' })), { maxLength: 12 }).map((parts) =>
     // NUL and lone surrogates are no text in any warehouse.
     parts.join('').replace(/\0|\p{Surrogate}/gu, ''),
   )
