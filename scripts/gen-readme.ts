@@ -13,8 +13,8 @@ export async function readmePage(): Promise<string> {
   const transcript = await demo()
   const [, day = ''] = transcript.split('2. A day passes in the warehouse.\n')
   const happened = day.slice(0, day.indexOf('\n\n'))
-  const plan = day.slice(day.indexOf('customers    shop'), day.indexOf('\norder-events '))
-  const shown = `In the warehouse:\n\n${happened}\n\n$ cdp-sync plan customers\n${plan}`.replace(/127\.0\.0\.1:\d+/g, '127.0.0.1:8787')
+  const plan = day.slice(day.indexOf('crm-contacts'), day.indexOf('\npaying-users'))
+  const shown = `In the warehouse:\n\n${happened}\n\n$ cdp-sync plan crm-contacts\n${plan}`.replace(/127\.0\.0\.1:\d+/g, '127.0.0.1:8765')
   const page = await readFile(README, 'utf8')
   return page.replace(
     /(<!-- plan:start -->\n)[\s\S]*?(<!-- plan:end -->)/,

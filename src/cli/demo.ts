@@ -9,24 +9,22 @@ import type { Session } from './session.ts'
 interface Flags {
   rows: number
   seed: number
-  serve?: boolean
   day?: boolean
 }
 
 const DEFAULT_FOLDER = 'cdp-sync-demo'
 /** Enough for something to be unchanged, and for the guards to have a measure. */
 const FEWEST = 100
-const ROWS = 50_000
+const ROWS = 5_000
 const SEED = 42
 
 export function demoCommand(program: Command, act: Act): void {
   program
     .command('demo')
     .description('a guided run of a small project, with no account')
-    .argument('[folder]', `where to put it (default: ${DEFAULT_FOLDER}; with --serve and --day the folder you are in)`)
+    .argument('[folder]', `where to put it (default: ${DEFAULT_FOLDER}; with --day the folder you are in)`)
     .option('--rows <n>', 'customers in the warehouse', parseRows, ROWS)
     .option('--seed <n>', 'another number, other customers', parseCount, SEED)
-    .option('--serve', "run the CRM of a demo that was written before, until it's ended")
     .option('--day', 'let another day pass in the warehouse of a demo that was written before')
     .action(act(async (session, folder: string | undefined, flags: Flags) => demo(session, folder, flags)))
 }
@@ -38,11 +36,8 @@ function parseRows(value: string): number {
 }
 
 async function demo(session: Session, chosen: string | undefined, flags: Flags): Promise<void> {
-  const there = flags.serve || flags.day
-  const folder = resolve(session.io.cwd, session.globals.cwd ?? '.', chosen ?? (there ? '.' : DEFAULT_FOLDER))
-  if (flags.day) await day(session, folder)
-  if (flags.serve) await serve(session, folder)
-  if (there) return
+  const folder = resolve(session.io.cwd, session.globals.cwd ?? '.', chosen ?? (flags.day ? '.' : DEFAULT_FOLDER))
+  if (flags.day) return day(session, folder)
   const { guide } = await import('../demo/guide.ts')
   await guide(session, folder, flags.rows, flags.seed)
 }
@@ -57,26 +52,18 @@ async function day(session: Session, folder: string): Promise<void> {
   happened({ session }, await passDay(warehousePath(found), found.seed))
 }
 
-async function serve(session: Session, folder: string): Promise<void> {
-  const { readDemo, startCrm } = await import('../demo/folder.ts')
-  const crm = await startCrm(await readDemo(folder), (line) => session.say(line))
-  session.say(`The CRM listens on http://127.0.0.1:${crm.port}/ until it is ended (Ctrl+C).`)
-  if (!session.signal.aborted) await new Promise((resolve) => session.signal.addEventListener('abort', resolve, { once: true }))
-  await crm.close()
-}
-
 /** Writes the template into a folder that does not hold a project yet. `folder` is absolute. */
 export async function writeTemplate(session: Session, name: string, folder: string): Promise<number> {
   if (name !== 'demo')
     throw new CdpError('CDP5030', `There is no template "${name}" in this version.`, {
       hint: 'There is one: cdp-sync init --template demo.',
     })
-  const [{ newDemo }, { program }] = await Promise.all([import('../demo/folder.ts'), import('../demo/guide.ts')])
-  const { crm, demo: written } = await newDemo(folder, ROWS, SEED)
-  await crm.close()
+  const [{ newDemo }, { program, sandboxCommand }] = await Promise.all([import('../demo/folder.ts'), import('../demo/guide.ts')])
+  const { sandbox, demo: written } = await newDemo(folder, ROWS, SEED)
+  await sandbox.close()
   session.print(`${relative(session.io.cwd, folder) || '.'}\n`)
   session.say(
-    `A project with a warehouse of ${many(written.customers, 'customer')}. Next, in that folder: ${program(session)} demo --serve,`,
+    `A project with a warehouse of ${many(written.customers, 'customer')}. Next, in that folder: ${sandboxCommand(program(session), written)},`,
   )
   session.say(`and in another terminal ${program(session)} plan.`)
   return 0

@@ -9,7 +9,8 @@ interface Flags {
   json?: boolean
 }
 
-const PORT = 8765
+/** Where it listens unless told otherwise. */
+export const PORT = 8765
 
 export function sandboxCommand(program: Command, act: Act): void {
   program

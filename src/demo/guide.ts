@@ -1,27 +1,33 @@
 /** The guided tour: the real commands, run one after the other on a project of its own, with what happens between them. */
 import { relative } from 'node:path'
 import type { Io } from '../cli/io.ts'
+import { PORT } from '../cli/sandbox.ts'
 import type { Session } from '../cli/session.ts'
 import { CdpError, EXIT } from '../errors.ts'
 import { count, hang, many, paint } from '../render/text.ts'
+import type { Sandbox } from '../sandbox/serve.ts'
 import { newDemo, warehousePath, type Demo } from './folder.ts'
-import type { Receiver } from './receiver.ts'
+import { SERVICES } from './project.ts'
 import { breakWarehouse, passDay, repairWarehouse, type Happening } from './warehouse.ts'
 
 interface Tour {
   readonly session: Session
   readonly demo: Demo
-  readonly crm: Receiver
+  readonly sandbox: Sandbox
+  /** Requests that changed something since they were last told, per service. */
+  readonly writes: Map<string, number>
 }
 
-/** Writes the demo and walks through it; the folder stays. Throws CDP6001, CDP6003, CDP6004. */
+/** Writes the demo and walks through it; the folder stays. Throws CDP6001, CDP6004. */
 export async function guide(session: Session, folder: string, customers: number, seed: number): Promise<void> {
-  session.say(`Inventing ${many(customers, 'customer')} and their orders.`)
-  const { demo, crm, orders } = await newDemo(folder, customers, seed)
-  const tour = { session, demo, crm }
+  session.say(`Inventing ${many(customers, 'customer')}.`)
+  const { demo, sandbox } = await newDemo(folder, customers, seed)
+  const tour: Tour = { session, demo, sandbox, writes: new Map() }
+  for (const [name, served] of sandbox.host.fakes)
+    served.onExchange(({ write }) => void (write && tour.writes.set(name, (tour.writes.get(name) ?? 0) + 1)))
   try {
-    heading(tour, `1. A shop's warehouse has ${many(customers, 'customer')} and ${many(orders, 'order')}. Its CRM is empty.`)
-    told(tour, [`warehouse.duckdb is the warehouse; the CRM is a small HTTP service at http://127.0.0.1:${demo.port}/.`])
+    heading(tour, `1. A shop's warehouse has ${many(customers, 'customer')}. CRM, experiments and ads know nobody yet.`)
+    told(tour, [`HubSpot, Statsig and Meta are played on this machine: look at ${sandbox.url}/ while this goes on.`])
     session.print(`\n$ cd ${from(session, folder)}\n`)
     await command(tour, ['plan'])
     await command(tour, ['run'])
@@ -29,11 +35,12 @@ export async function guide(session: Session, folder: string, customers: number,
 
     heading(tour, '2. A day passes in the warehouse.')
     const happenings = await passDay(warehousePath(demo), seed)
-    happened(tour, happenings)
+    happened({ session }, happenings)
     await command(tour, ['plan'])
     const swapped = happenings.flatMap(({ keys = [] }) => keys.flatMap((key) => ['--key', String(key)]))
-    told(tour, ['', 'Two of those who swapped their addresses:'])
-    await command(tour, ['plan', 'customers', ...swapped])
+    session.print('\n')
+    told(tour, ['Two of those who swapped their addresses:'])
+    await command(tour, ['plan', 'crm-contacts', ...swapped])
     await command(tour, ['run'])
     arrived(tour)
     await command(tour, ['plan'])
@@ -43,10 +50,10 @@ export async function guide(session: Session, folder: string, customers: number,
     await command(tour, ['run'], EXIT.refused)
     arrived(tour)
     await repairWarehouse(warehousePath(demo))
-    told(tour, ['The loader is repaired, the customers are back, and the CRM never noticed:'])
+    told(tour, ['The loader is repaired, the customers are back, and nobody out there noticed:'])
     await command(tour, ['plan', '--detailed-exitcode'])
   } finally {
-    await crm.close()
+    await sandbox.close()
   }
   goodbye(tour)
 }
@@ -72,9 +79,17 @@ function globals({ globals: { quiet, debug, color } }: Session): string[] {
   return [...(quiet ? ['--quiet'] : []), ...(debug ? ['--debug'] : []), ...(color === false ? ['--no-color'] : [])]
 }
 
-/** As if started in the folder; its interrupts are those that the tour hears. */
+/** As if started in the folder, with none but the demo's own settings; its interrupts are those that the tour hears. */
 function ioIn({ io, signal }: Session, folder: string): Io {
-  const { CRM_URL: _url, CDP_SYNC_ENV: _env, ...env } = io.env
+  const {
+    SANDBOX_URL: _url,
+    HUBSPOT_TOKEN: _token,
+    STATSIG_KEY: _key,
+    META_TOKEN: _meta,
+    META_ACCOUNT: _account,
+    CDP_SYNC_ENV: _env,
+    ...env
+  } = io.env
   const onSignal: Io['onSignal'] = (heard) => {
     const interrupted = (): void => heard('SIGINT')
     signal.addEventListener('abort', interrupted)
@@ -85,7 +100,7 @@ function ioIn({ io, signal }: Session, folder: string): Io {
 
 const from = ({ io }: Session, folder: string): string => relative(io.cwd, folder) || '.'
 
-function heading({ session }: Tour, text: string): void {
+function heading({ session }: Pick<Tour, 'session'>, text: string): void {
   session.print(
     `\n${hang('', text, session.io.stdout.columns)
       .map((it) => paint(session.style(), 'bold', it))
@@ -93,7 +108,7 @@ function heading({ session }: Tour, text: string): void {
   )
 }
 
-function told({ session }: Tour, lines: readonly string[]): void {
+function told({ session }: Pick<Tour, 'session'>, lines: readonly string[]): void {
   for (const line of lines) session.print(hang('   ', line, session.io.stdout.columns).join('\n') + '\n')
 }
 
@@ -103,33 +118,46 @@ export function happened({ session }: Pick<Tour, 'session'>, happenings: readonl
     session.print(hang(`   ${count(rows).padStart(width)} `, what, session.io.stdout.columns, width + 4).join('\n') + '\n')
 }
 
-function arrived({ session, crm }: Tour): void {
-  const { requests, changes } = crm.taken()
-  const { customers = 0, 'order-events': events = 0 } = crm.counts()
-  const came = requests === 0 ? 'got no request' : `got ${many(requests, 'request')} with ${many(changes, 'change')}`
-  session.print(`(the CRM ${came}; it holds ${many(customers, 'customer')} and ${many(events, 'order event')})\n`)
+/** What each service calls those it holds. */
+const HELD = {
+  hubspot: ['HubSpot', 'contacts', 'contact'],
+  statsig: ['Statsig', 'members', 'user'],
+  meta: ['Meta', 'members', 'hashed identifier'],
+} as const
+
+function arrived({ session, sandbox, writes }: Tour): void {
+  const parts = SERVICES.map((service) => {
+    const [name, collection, what] = HELD[service]
+    const held = sandbox.host.fakes.get(service)?.records()[collection]?.length ?? 0
+    return `${name} got ${many(writes.get(service) ?? 0, 'write')} and holds ${many(held, what)}`
+  })
+  writes.clear()
+  session.print(hang('', `(${parts.join('; ')})`, session.io.stdout.columns).join('\n') + '\n')
 }
 
 /** What to try next; every line works as it stands. */
-function goodbye({ session, demo }: Tour): void {
+function goodbye({ session, demo }: Pick<Tour, 'session' | 'demo'>): void {
   const cdp = program(session)
-  heading({ session } as Tour, 'That was it. The project stays in the folder, to play with:')
+  heading({ session }, 'That was it. The project stays in the folder, to play with:')
   const lines = [
     [`cd ${from(session, demo.folder)}`, ''],
-    [`${cdp} demo --serve &`, 'the CRM, until you end it; crm/*.ndjson is what it holds'],
+    [`${sandboxCommand(cdp, demo)} &`, `the services, until you end them; look at http://127.0.0.1:${demo.port}/`],
+    [`${cdp} run --full-refresh`, 'they forgot all when the demo ended, so everything goes there once more'],
     [`${cdp} demo --day`, 'lets another day pass in the warehouse'],
-    [`${cdp} plan`, 'what that means for the CRM'],
+    [`${cdp} plan`, 'what that means for the three of them'],
     [`${cdp} run`, 'one e-mail is refused: exit code 3, all else arrives'],
-    [`${cdp} rejected customers`, 'which, and why'],
-    [`${cdp} why customers 42`, 'everything known of one row'],
+    [`${cdp} rejected crm-contacts`, 'which, and why'],
+    [`${cdp} why crm-contacts 42`, 'everything known of one row'],
     [`${cdp} status`, 'all on one screen'],
   ] as const
   const width = Math.max(...lines.map(([text]) => text.length))
   for (const [text, note] of lines) session.print(`   ${text.padEnd(width)}${note ? `  # ${note}` : ''}`.trimEnd() + '\n')
-  told({ session } as Tour, [
-    'Or edit syncs/customers.yaml (add `team: Team` to the map of `plan`) and look at the plan: only those rows go.',
-  ])
+  told({ session }, ['Or edit syncs/crm-contacts.yaml (add `team: Team` to the map of `plan`) and look at the plan: only those rows go.'])
 }
+
+/** Starts the services of a demo where its project looks for them. */
+export const sandboxCommand = (cdp: string, { port }: Pick<Demo, 'port'>): string =>
+  `${cdp} sandbox --only ${SERVICES.join(',')}${port === PORT ? '' : ` --port ${port}`}`
 
 /** How this program was called, as far as npm says. */
 export function program({ io }: Session): string {

@@ -1,28 +1,18 @@
-/** Invented customers and orders out of a seed: the same seed and number give the same rows, on any machine. */
+/** Invented customers out of a seed: the same seed and number give the same rows, on any machine. */
 
 export interface Customer {
   readonly id: number
-  readonly email: string | null
+  readonly email: string
   readonly firstName: string | null
   readonly lastName: string
   readonly phone: string | null
   readonly country: string | null
-  readonly plan: string | null
-  /** JSON text. */
-  readonly preferences: string | null
+  readonly plan: string
+  readonly seats: number
+  /** May be written to. */
+  readonly consent: boolean
   /** ISO 8601 with the offset of where the customer lives. */
   readonly signedUpAt: string
-}
-
-export interface Order {
-  readonly id: number
-  readonly customer: number
-  /** In hundredths. */
-  readonly total: number
-  readonly currency: string
-  readonly placedAt: string
-  /** JSON text. */
-  readonly items: string
 }
 
 /** 0 ≤ x < 1, from a seed. mulberry32: 32 bits of state are plenty for invented people. */
@@ -63,9 +53,6 @@ const COUNTRIES = [
   { code: 'PL', offset: '+01:00', dial: '+48', first: ['Łukasz', 'Małgorzata', 'Żaneta'], last: ['Wójcik', 'Kamiński', 'Szczęsny'] },
 ] as const
 const LATIN: Readonly<Record<string, string>> = { ß: 'ss', ł: 'l', ı: 'i', Ł: 'L' }
-const LANGUAGES = ['de', 'pt-BR', 'ja', 'en', 'pl', 'zh-Hant'] as const
-const INTERESTS = ['tea', 'coffee', 'cups & mugs', 'gifts', '"limited" editions', 'wholesale'] as const
-const GOODS = ['Sencha 100g', 'Earl Grey', 'Kaffee "Fuß"', 'Teapot, 0.8 l', 'Cup ☕', 'Gift box'] as const
 
 /** What goes before the @: ASCII, or the number where a name has no ASCII letter. */
 function mailbox(first: string | null, last: string, id: number): string {
@@ -78,20 +65,12 @@ function mailbox(first: string | null, last: string, id: number): string {
   return `${ascii || 'customer'}.${id}`
 }
 
-/** Households share an address, some type capitals or a blank, a few give none. */
-function email(random: Chance, id: number, box: string): string | null {
+/** Some type a capital or a blank. */
+function email(random: Chance, box: string): string {
   const kind = random()
-  if (kind < 0.004) return null
-  if (kind < 0.02) return `family.${Math.floor(id / 40)}@example.org`
   const address = `${box}@${one(random, ['example.com', 'example.net', 'example.org'])}`
-  if (kind < 0.05) return address.replace(/^./, (letter) => letter.toUpperCase())
-  return kind < 0.06 ? `${address} ` : address
-}
-
-function preferences(random: Chance): string | null {
-  if (random() < 0.15) return null
-  const interests = INTERESTS.filter(() => random() < 0.3)
-  return JSON.stringify({ newsletter: random() < 0.4, language: one(random, LANGUAGES), interests })
+  if (kind < 0.03) return address.replace(/^./, (letter) => letter.toUpperCase())
+  return kind < 0.04 ? `${address} ` : address
 }
 
 const DAY = 86_400_000
@@ -110,28 +89,17 @@ export function customer(random: Chance, id: number, joined = TODAY - whole(rand
   const firstName = random() < 0.03 ? null : one(random, home.first)
   const lastName = one(random, home.last)
   const digits = String(whole(random, 1_000_000, 99_999_999))
+  const plan = one(random, ['free', 'free', 'free', 'pro', 'pro', 'business'])
   return {
     id,
-    email: email(random, id, mailbox(firstName, lastName, id)),
+    email: email(random, mailbox(firstName, lastName, id)),
     firstName,
     lastName,
     phone: random() < 0.35 ? null : random() < 0.1 ? `00${home.dial.slice(1)} ${digits}` : `${home.dial}${digits}`,
     country: random() < 0.05 ? null : home.code,
-    plan: random() < 0.02 ? null : one(random, ['free', 'free', 'free', 'pro', 'pro', 'business']),
-    preferences: preferences(random),
+    plan,
+    seats: plan === 'free' ? 1 : whole(random, 1, 40),
+    consent: random() < 0.7,
     signedUpAt: local(joined + whole(random, 0, DAY - 1), home.offset),
-  }
-}
-
-export function order(random: Chance, id: number, of: number, day = TODAY - whole(random, 1, 700) * DAY): Order {
-  const items = Array.from({ length: whole(random, 1, 3) }, () => ({ name: one(random, GOODS), quantity: whole(random, 1, 4) }))
-  const placedAt = local(day + whole(random, 0, DAY - 1), one(random, COUNTRIES).offset)
-  return {
-    id,
-    customer: of,
-    total: whole(random, 350, 48_000),
-    currency: 'EUR',
-    placedAt,
-    items: JSON.stringify(items),
   }
 }

@@ -1,18 +1,16 @@
-/** The demo's warehouse: a DuckDB file with customers and orders, what happens there in a day, and an accident. */
+/** The demo's warehouse: a DuckDB file with customers, what happens there in a day, and an accident. */
 import { rm } from 'node:fs/promises'
 import type { DuckDBAppender, DuckDBConnection } from '@duckdb/node-api'
-import { decimalValue } from '@duckdb/node-api'
 import { DuckDBInstance } from '../duckdb.ts'
 import { CdpError } from '../errors.ts'
-import { chance, customer, one, order, TODAY, whole, type Chance, type Customer, type Order } from './people.ts'
+import { chance, customer, one, TODAY, whole, type Chance, type Customer } from './people.ts'
 
 const TABLES = `
 create table customers (
   customer_id integer, email varchar, first_name varchar, last_name varchar, phone varchar, country varchar,
-  plan varchar, preferences json, signed_up_at timestamptz, last_seen_at timestamptz
+  plan varchar, seats integer, consent boolean, signed_up_at timestamptz, last_seen_at timestamptz
 );
-create table orders (order_id integer, customer_id integer, total decimal(12, 2), currency varchar, placed_at timestamptz, items json);
-create table story (day integer, next_customer integer, next_order integer);
+create table story (day integer, next_customer integer);
 `
 
 /** One thing that happened, and to how many rows of the model. */
@@ -23,49 +21,43 @@ export interface Happening {
   readonly keys?: readonly number[]
 }
 
-/** Makes the warehouse: so many customers, about two orders each. Replaces a file that is there. */
-export async function createWarehouse(path: string, customers: number, seed: number): Promise<{ orders: number }> {
+/** Makes the warehouse with so many customers. Replaces a file that is there. */
+export async function createWarehouse(path: string, customers: number, seed: number): Promise<void> {
   await rm(path, { force: true })
   await rm(`${path}.wal`, { force: true })
   const random = chance(seed)
-  return change(path, async (db) => {
+  await change(path, async (db) => {
     await db.run(TABLES)
-    const people = Array.from({ length: customers }, (_, i) => customer(random, i + 1))
-    const orders: Order[] = []
-    for (const { id } of people) for (let n = whole(random, 0, 4); n > 0; n--) orders.push(order(random, orders.length + 1, id))
-    await insert(db, people, orders)
-    await db.run(`insert into story values (1, ${customers + 1}, ${orders.length + 1})`)
-    return { orders: orders.length }
+    await insert(
+      db,
+      Array.from({ length: customers }, (_, i) => customer(random, i + 1)),
+    )
+    await db.run(`insert into story values (1, ${customers + 1})`)
   })
 }
 
 /** Lets a day pass. The first day is the same for everyone with this seed; later ones also bring an e-mail that the CRM refuses. */
 export async function passDay(path: string, seed: number): Promise<Happening[]> {
   return change(path, async (db) => {
-    const [{ day, next_customer: nextCustomer, next_order: nextOrder }] = (await rows(db, 'select * from story')) as unknown as [Story]
+    const [{ day, next_customer: next }] = (await rows(db, 'select * from story')) as unknown as [Story]
     const random = chance(seed * 1000 + day)
     const today = TODAY + (day - 1) * 86_400_000
     const ids = (await rows(db, 'select customer_id from customers order by customer_id')).map((it) => Number(it['customer_id']))
     const pick = (n: number): number[] => Array.from({ length: n }, () => ids.splice(whole(random, 0, ids.length - 1), 1)[0] ?? 0)
-    const arrivals = Array.from({ length: 6 }, (_, i) => customer(random, nextCustomer + i, today))
-    const buyers = pick(8)
-    const orders = buyers.map((it, i) => order(random, nextOrder + i, it, today))
+    const arrivals = Array.from({ length: 6 }, (_, i) => customer(random, next + i, today))
     const happenings: Happening[] = [
       { what: 'customers signed up', rows: arrivals.length },
-      { what: 'customers ordered something', rows: orders.length },
-      await upgrade(db, pick(12)),
+      await upgrade(db, pick(8)),
       await move(db, random, pick(5)),
-      await prefer(db, pick(3)),
       await swap(db, pick(4)),
-      await leave(db, pick(9)),
-      await mystery(db, pick(4)),
+      await withdraw(db, pick(3)),
+      await leave(db, pick(7)),
+      await mystery(db, pick(2)),
     ]
     if (day > 1) happenings.push(await misspell(db, pick(1)))
-    await insert(db, arrivals, orders)
+    await insert(db, arrivals)
     happenings.push(await look(db, today))
-    await db.run(
-      `update story set day = day + 1, next_customer = next_customer + ${arrivals.length}, next_order = next_order + ${orders.length}`,
-    )
+    await db.run(`update story set day = day + 1, next_customer = next_customer + ${arrivals.length}`)
     return happenings
   })
 }
@@ -91,7 +83,6 @@ export async function repairWarehouse(path: string): Promise<void> {
 interface Story {
   readonly day: number
   readonly next_customer: number
-  readonly next_order: number
 }
 
 async function rows(db: DuckDBConnection, sql: string): Promise<Record<string, unknown>[]> {
@@ -111,25 +102,18 @@ async function move(db: DuckDBConnection, random: Chance, ids: number[]): Promis
   return { what: 'customers moved to another country and lost their phone number', rows: ids.length }
 }
 
-async function prefer(db: DuckDBConnection, ids: number[]): Promise<Happening> {
-  const other = `case when json_extract(preferences, '$.newsletter') = 'true' then 'false' else 'true' end`
-  await db.run(
-    `update customers set preferences = json_object('newsletter', (${other})::json, 'language', 'en', 'interests', ['tea']) ${among(ids)}`,
-  )
-  return { what: 'customers changed their preferences', rows: ids.length }
-}
-
-/** Pairs exchange addresses: a destination keyed by e-mail would be tempted to mix them up. */
+/** Pairs exchange addresses: a destination that finds its records by address would be tempted to mix them up. */
 async function swap(db: DuckDBConnection, ids: number[]): Promise<Happening> {
   const other = ids.map((id, i) => `when ${id} then ${ids[i ^ 1] ?? id}`).join(' ')
-  // Those without an address get one first: an exchange of nothing is none.
-  await db.run(
-    `update customers set email = 'second.' || customer_id || '@example.com' ${among(ids)} and (email is null or email like 'family.%')`,
-  )
   await db.run(
     `update customers set email = (select o.email from customers o where o.customer_id = case customers.customer_id ${other} end) ${among(ids)}`,
   )
   return { what: `customers swapped their e-mail addresses, in ${ids.length / 2} pairs`, rows: ids.length, keys: ids.slice(0, 2) }
+}
+
+async function withdraw(db: DuckDBConnection, ids: number[]): Promise<Happening> {
+  await db.run(`update customers set consent = not consent ${among(ids)}`)
+  return { what: 'customers gave their consent to advertising or took it back', rows: ids.length }
 }
 
 async function leave(db: DuckDBConnection, ids: number[]): Promise<Happening> {
@@ -153,33 +137,23 @@ async function look(db: DuckDBConnection, today: number): Promise<Happening> {
   return { what: 'customers looked around: `last_seen_at` is in the model, but no field uses it', rows: n }
 }
 
-async function insert(db: DuckDBConnection, people: readonly Customer[], orders: readonly Order[]): Promise<void> {
-  await append(db, 'customers', people, (to, it) => {
+async function insert(db: DuckDBConnection, people: readonly Customer[]): Promise<void> {
+  const to = await db.createAppender('customers')
+  for (const it of people) {
     to.appendInteger(it.id)
-    for (const text of [it.email, it.firstName, it.lastName, it.phone, it.country, it.plan, it.preferences]) appendText(to, text)
+    for (const text of [it.email, it.firstName, it.lastName, it.phone, it.country, it.plan]) appendText(to, text)
+    to.appendInteger(it.seats)
+    to.appendBoolean(it.consent)
     appendText(to, it.signedUpAt)
     to.appendNull()
-  })
-  await append(db, 'orders', orders, (to, it) => {
-    to.appendInteger(it.id)
-    to.appendInteger(it.customer)
-    to.appendDecimal(decimalValue(BigInt(it.total), 12, 2))
-    for (const text of [it.currency, it.placedAt, it.items]) appendText(to, text)
-  })
+    to.endRow()
+  }
+  to.closeSync()
 }
 
 function appendText(to: DuckDBAppender, text: string | null): void {
   if (text === null) to.appendNull()
   else to.appendVarchar(text)
-}
-
-async function append<T>(db: DuckDBConnection, table: string, all: readonly T[], row: (to: DuckDBAppender, it: T) => void): Promise<void> {
-  const to = await db.createAppender(table)
-  for (const it of all) {
-    row(to, it)
-    to.endRow()
-  }
-  to.closeSync()
 }
 
 /** One writer at a time, and none while cdp-sync reads: the file is opened for this piece of work alone. */

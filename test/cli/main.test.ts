@@ -12,7 +12,7 @@ describe('help and versions', () => {
     expect(stdout).toContain('Exit codes: 0 ok')
     for (const name of ['init', 'validate', 'plan', 'run', 'status', 'history', 'rejected', 'retry', 'resolve', 'why'])
       expect(stdout).toContain(`  ${name} `)
-    for (const name of ['baseline', 'rename', 'adopt-target', 'reset', 'connectors', 'schema', 'demo'])
+    for (const name of ['baseline', 'rename', 'adopt-target', 'reset', 'connectors', 'schema', 'sandbox', 'demo'])
       expect(stdout).toContain(`  ${name} `)
   })
 

@@ -1,14 +1,15 @@
 /** The guided tour as a user sees it, and whether what it leaves behind is true and usable. */
+import { createHash } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DuckDBInstance } from '../../src/duckdb.ts'
-import { readDemo, startCrm } from '../../src/demo/folder.ts'
-import { cli, terminal, type Ran } from '../support/run-cli.ts'
-import { main } from '../../src/cli/main.ts'
+import { readDemo } from '../../src/demo/folder.ts'
+import { SERVICES } from '../../src/demo/project.ts'
+import { loadFakes } from '../../src/sandbox/fakes.ts'
+import { startSandbox, type Sandbox } from '../../src/sandbox/serve.ts'
+import { cli, type Ran } from '../support/run-cli.ts'
 
 const ROWS = 2000
 let parent: string
@@ -22,12 +23,6 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => rm(parent, { recursive: true, force: true }))
 
-const lines = async (file: string): Promise<Record<string, any>[]> =>
-  (await readFile(join(folder, 'crm', file), 'utf8'))
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => JSON.parse(line) as Record<string, any>)
-
 async function warehouse(sql: string): Promise<Record<string, any>[]> {
   const instance = await DuckDBInstance.create(join(folder, 'warehouse.duckdb'), { access_mode: 'READ_ONLY' })
   try {
@@ -40,6 +35,33 @@ async function warehouse(sql: string): Promise<Record<string, any>[]> {
   }
 }
 
+/** What the tour told after its runs, in their order: what each service got and holds. */
+function arrivals(): { hubspot: number[]; statsig: number[]; meta: number[] }[] {
+  const flat = tour.stdout.replace(/\s+/g, ' ')
+  const told = [
+    ...flat.matchAll(
+      /\(HubSpot got ([\d,]+) \w+ and holds ([\d,]+) .*?; Statsig got ([\d,]+) \w+ and holds ([\d,]+) .*?; Meta got ([\d,]+) \w+ and holds ([\d,]+)/g,
+    ),
+  ]
+  return told.map((match) => {
+    const [a, b, c, d, e, f] = match.slice(1).map((it) => Number(it.replaceAll(',', ''))) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ]
+    return { hubspot: [a, b], statsig: [c, d], meta: [e, f] }
+  })
+}
+
+const PAYING = `plan in ('pro', 'business')`
+/** As Meta compares them: e-mail in small letters, phone in digits alone. */
+const IDENTIFIERS = `
+  select lower(trim(email)) as it from customers where consent
+  union select regexp_replace(regexp_replace(phone, '[^0-9]', '', 'g'), '^00', '') from customers where consent and phone is not null`
+
 describe('the demo', () => {
   it('walks to its end', () => {
     expect(tour.stderr).not.toMatch(/CDP\d{4}|debug|bug/)
@@ -50,63 +72,113 @@ describe('the demo', () => {
   it('shows the plan of what happened, no more and no less', () => {
     const [, day = ''] = tour.stdout.split('2. A day passes')
     const [happened = '', plan = ''] = day.split('$ cdp-sync plan')
+    const contacts = plan.slice(plan.indexOf('crm-contacts'), plan.indexOf('paying-users'))
     const told = (what: string): number => Number(new RegExp(`(\\d+) ${what}`).exec(happened)?.[1])
-    const invalid = told('customers got a plan')
+    const [left, invalid] = [told('customers left'), told('customers got a plan')]
     const changed =
-      told('customers changed their plan') + told('customers moved') + told('customers changed their pref') + told('customers swapped')
-    const ordered = told('customers ordered')
-    expect(plan).toMatch(new RegExp(`\\+ +${told('customers signed up')} to add\n`))
-    expect(plan).toMatch(new RegExp(`~ +${changed + ordered} to change`))
-    expect(plan).toMatch(new RegExp(`- +${told('customers left')} to remove`))
-    expect(plan).toMatch(new RegExp(`! +${invalid} invalid +not sent: unmapped`))
-    expect(plan).toContain(`${ROWS - changed - ordered - told('customers left') - invalid} unchanged`.replace(/\B(?=(\d{3}) )/, ','))
+      told('customers changed their plan') + told('customers moved') + told('customers gave their consent') + told('customers swapped')
+    expect(contacts).toMatch(new RegExp(`\\+ +${told('customers signed up')} to add\n`))
+    expect(contacts).toMatch(new RegExp(`~ +${changed} to change`))
+    expect(contacts).toMatch(new RegExp(`- +${left} to remove`))
+    expect(contacts).toMatch(new RegExp(`! +${invalid} invalid +not sent: unmapped`))
+    expect(contacts).toContain(`${ROWS - changed - left - invalid} unchanged`.replace(/\B(?=(\d{3}) )/, ','))
   })
 
-  it('is stopped by a guard when most of the warehouse is gone, and sends nothing', () => {
+  it('delivers to all three what the warehouse holds, and on the second day in one request for each operation', async () => {
+    const [first, second, accident] = arrivals()
+    const [{ paying, identifiers }] = (await warehouse(
+      `select count(*) filter (${PAYING})::integer as paying, (select count(*) from (${IDENTIFIERS}))::integer as identifiers from customers`,
+    )) as [{ paying: number; identifiers: number }]
+    expect(first).toMatchObject({ hubspot: [ROWS / 100, ROWS], statsig: [1, expect.any(Number)], meta: [1, expect.any(Number)] })
+    expect(second).toEqual({ hubspot: [2, ROWS - 1], statsig: [2, paying], meta: [2, identifiers] })
+    expect(accident).toEqual({ hubspot: [0, ROWS - 1], statsig: [0, paying], meta: [0, identifiers] })
+  })
+
+  it('is stopped by guards when most of the warehouse is gone, and sends nothing', () => {
     const [, accident = ''] = tour.stdout.split('3. An accident')
-    expect(accident).toContain('CDP4011')
+    expect(accident.match(/CDP4011/g)).toHaveLength(3)
     expect(accident).toContain('(exit code 5)')
-    expect(accident).toContain('the CRM got no request')
-    expect(accident).toContain('Plan: no changes in 2 syncs.')
+    expect(accident).toContain('Plan: no changes in 3 syncs.')
   })
 
-  it('leaves a CRM that holds exactly what the warehouse holds', async () => {
-    const there = new Map((await lines('customers.ndjson')).map((it) => [it['key'] as string, it]))
-    const here = await warehouse(`
-      select customer_id::varchar as key, email, phone, plan, preferences, epoch_ms(signed_up_at)::varchar as signed,
-        coalesce((select sum(total) from orders o where o.customer_id = c.customer_id), 0)::varchar as value
-      from customers c`)
-    expect([...there.keys()].sort()).toEqual(here.map((it) => it['key'] as string).sort())
-    for (const row of here) {
-      const record = there.get(row['key'] as string)!
-      // A row that can't be computed keeps what was delivered before.
-      if (row['plan'] === 'team') continue
-      expect(record['email'] ?? null).toBe(row['email'])
-      expect(record['phone'] ?? null).toBe(row['phone'])
-      expect(record['plan']?.toLowerCase() ?? null).toBe(row['plan'])
-      expect(record['preferences'] ?? null).toEqual(JSON.parse((row['preferences'] as string | null) ?? 'null'))
-      expect(Date.parse(record['signed_up_at'] as string)).toBe(Number(row['signed']))
-      expect(record['lifetime_value']).toBe(Number(row['value']))
-    }
-  })
-
-  it('sent each row of the first run once, and afterwards only what changed', async () => {
-    const keys = (await lines('requests.ndjson')).flatMap(({ sync, changes }) =>
-      sync === 'customers' ? changes.map((it: any) => it.key) : [],
-    )
-    expect(new Set(keys.slice(0, ROWS)).size).toBe(ROWS)
-    expect(keys.length).toBe(ROWS + 6 + 32 + 9)
-  })
-
-  it('invents messy people: nulls, shared addresses, names of many scripts', async () => {
+  it('invents messy people: nulls, capitals, blanks, names of many scripts, phones in two forms', async () => {
     const [found] = await warehouse(`
-      select count(*) filter (email is null) as none, count(email) - count(distinct lower(trim(email))) as shared,
-        count(*) filter (regexp_matches(first_name, '[^ -ÿ]')) as scripts, count(*) filter (email <> trim(email)) as blanks from customers`)
+      select count(*) filter (first_name is null) as none, count(*) filter (phone is null) as silent, count(*) filter (phone like '00%') as phones,
+        count(*) filter (regexp_matches(first_name, '[^ -ÿ]')) as scripts, count(*) filter (email <> trim(email)) as blanks,
+        count(*) filter (email <> lower(email)) as capitals from customers`)
     for (const [what, n] of Object.entries(found!)) expect(Number(n), what).toBeGreaterThan(0)
   })
 })
 
 describe('a demo that was written', () => {
+  const cdp = (...argv: string[]): Promise<Ran> => cli(argv, { cwd: folder })
+  const records = (sandbox: Sandbox, service: (typeof SERVICES)[number], collection: string) =>
+    sandbox.host.fakes.get(service)?.records()[collection] as readonly Record<string, any>[]
+  let sandbox: Sandbox
+  beforeAll(async () => {
+    sandbox = await startSandbox(await loadFakes(SERVICES), (await readDemo(folder)).port)
+  })
+  afterAll(() => sandbox.close())
+
+  it('goes on with services that have forgotten everything: a full refresh gives them exactly what the warehouse holds', async () => {
+    expect((await cdp('plan', '--detailed-exitcode')).code).toBe(0)
+    expect(await cdp('run', '--full-refresh')).toMatchObject({ code: 0 })
+    const here = await warehouse(`
+      select lower(trim(email)) as email, first_name, last_name, phone, coalesce(country, 'unknown') as country, plan, seats, consent,
+        epoch_ms(signed_up_at)::varchar as signed from customers where plan <> 'team'`)
+    const there = new Map(records(sandbox, 'hubspot', 'contacts').map((it) => [it['email'] as string, it]))
+    // What can't be computed is not sent: it is nowhere now.
+    expect([...there.keys()].sort()).toEqual(here.map((it) => it['email'] as string).sort())
+    for (const row of here) {
+      const record = there.get(row['email'] as string)!
+      const { firstname, lastname, phone, country, plan, seats, marketing_consent: consent } = record
+      expect({
+        first_name: firstname || null,
+        last_name: lastname,
+        phone: phone || null,
+        country,
+        plan: plan.toLowerCase(),
+        seats,
+        consent,
+      }).toEqual({
+        ...Object.fromEntries(['first_name', 'last_name', 'phone', 'country', 'plan'].map((name) => [name, row[name]])),
+        seats: String(row['seats']),
+        consent: String(row['consent']),
+      })
+      expect(Date.parse(record['signed_up_at'] as string)).toBe(Number(row['signed']))
+      expect(Number(record['mrr'])).toBeCloseTo(row['seats'] * ({ Pro: 19.9, Business: 49 }[plan as string] ?? 0), 6)
+    }
+    const users = await warehouse(`select customer_id::varchar as id from customers where ${PAYING}`)
+    expect(
+      records(sandbox, 'statsig', 'members')
+        .map((it) => it['id'])
+        .sort(),
+    ).toEqual(users.map((it) => it['id']).sort())
+    const hashes = (await warehouse(IDENTIFIERS)).map(({ it }) => createHash('sha256').update(String(it)).digest('hex'))
+    expect(
+      records(sandbox, 'meta', 'members')
+        .map((it) => it['EMAIL'] ?? it['PHONE'])
+        .sort(),
+    ).toEqual(hashes.sort())
+    expect((await cdp('plan', '--detailed-exitcode')).code).toBe(0)
+  })
+
+  it('goes on as its last lines say: another day, one refused e-mail, and an edited mapping', async () => {
+    expect((await cdp('demo', '--day')).stdout).toContain('without an @')
+    expect((await cdp('plan', '--detailed-exitcode')).code).toBe(2)
+    const run = await cdp('run')
+    expect(run.code).toBe(3)
+    expect((await cdp('rejected', 'crm-contacts')).stdout).toMatch(/email/i)
+    for (const argv of [['status'], ['why', 'crm-contacts', '42'], ['validate', '--live']])
+      expect((await cdp(...argv)).code, argv.join(' ')).toBe(0)
+
+    const file = join(folder, 'syncs/crm-contacts.yaml')
+    await writeFile(file, (await readFile(file, 'utf8')).replace('business: Business', 'business: Business, team: Team'))
+    const plan = JSON.parse((await cdp('plan', 'crm-contacts', '--json')).stdout) as { summary: { change: number; invalid: number } }
+    expect(plan.summary).toMatchObject({ invalid: 0 })
+    expect(plan.summary.change).toBeLessThan(12)
+  })
+
   it('refuses a folder that holds anything else', async () => {
     const other = await mkdtemp(join(tmpdir(), 'cdp-sync-demo-'))
     await writeFile(join(other, 'letter.txt'), 'dear')
@@ -115,53 +187,14 @@ describe('a demo that was written', () => {
     await rm(other, { recursive: true })
   })
 
-  it('goes on as its last lines say: another day, one refused e-mail, and an edited mapping', async () => {
-    const crm = await startCrm(await readDemo(folder))
-    const cdp = (...argv: string[]): Promise<Ran> => cli(argv, { cwd: folder })
-    try {
-      expect((await cdp('demo', '--day')).stdout).toContain('without an @')
-      expect((await cdp('plan', '--detailed-exitcode')).code).toBe(2)
-      const run = await cdp('run')
-      expect(run.stdout).toContain('INVALID_EMAIL')
-      expect(run.code).toBe(3)
-      expect((await cdp('rejected', 'customers')).stdout).toContain('INVALID_EMAIL')
-      for (const argv of [['status'], ['why', 'customers', '42'], ['validate', '--live']])
-        expect((await cdp(...argv)).code, argv.join(' ')).toBe(0)
-
-      const file = join(folder, 'syncs/customers.yaml')
-      await writeFile(file, (await readFile(file, 'utf8')).replace('business: Business', 'business: Business, team: Team'))
-      const plan = JSON.parse((await cdp('plan', 'customers', '--json')).stdout) as { summary: { change: number; invalid: number } }
-      expect(plan.summary).toMatchObject({ invalid: 0 })
-      expect(plan.summary.change).toBeLessThan(12)
-    } finally {
-      await crm.close()
-    }
-  })
-
-  it('serves its CRM until it is interrupted, with everything it held, and tells when its port is taken', async () => {
-    const before = await lines('customers.ndjson')
-    const { port } = await readDemo(folder)
-    const { io, signal, read } = terminal({ cwd: folder })
-    const serving = main(['demo', '--serve'], io)
-    for (let n = 0; n < 400 && !read().stderr.includes('listens'); n++) await new Promise((resolve) => setTimeout(resolve, 25))
-    const counted = (await (await fetch(`http://127.0.0.1:${port}/`)).json()) as Record<string, number>
-    expect(counted['customers']).toBe(before.length)
-    const [some] = before
-    expect(await (await fetch(`http://127.0.0.1:${port}/customers/${some!['key'] as string}`)).json()).toEqual(some)
-    const second = await cli(['demo', '--serve'], { cwd: folder })
-    expect([second.code, second.stderr.includes('CDP6003')]).toEqual([1, true])
-    const again = await cli(['demo', folder, '--rows', '100'])
-    expect([again.code, again.stderr.includes('CDP6003')]).toEqual([1, true])
-    signal('SIGINT')
-    expect(await serving).toBe(0)
-    expect((await lines('customers.ndjson')).length).toBe(before.length)
-  })
-
-  it('is begun anew by a second demo in its folder', async () => {
+  it('is begun anew by a second demo in its folder, though its port is taken', async () => {
     const { code, stdout } = await cli(['demo', folder, '--rows', '100', '--seed', '7'])
     expect(code).toBe(0)
     expect(stdout).toContain('first run')
-    expect(await readDemo(folder)).toMatchObject({ customers: 100, seed: 7 })
+    const { customers, seed, port } = await readDemo(folder)
+    expect([customers, seed]).toEqual([100, 7])
+    expect(port).not.toBe(Number(new URL(sandbox.url).port))
+    expect(stdout).toContain(`sandbox --only hubspot,statsig,meta --port ${port}`)
   })
 
   it('is what init --template demo writes', async () => {
@@ -174,17 +207,5 @@ describe('a demo that was written', () => {
 
   it('says so where there is none', async () => {
     expect((await cli(['demo', '--day'], { cwd: parent })).stderr).toContain('CDP6002')
-  })
-})
-
-describe("the demo's CRM", () => {
-  it('takes another port when its own is in use', async () => {
-    const server = createServer()
-    await new Promise<void>((resolve) => server.once('error', () => resolve()).listen(8787, '127.0.0.1', resolve))
-    const other = join(parent, 'other')
-    expect((await cli(['demo', other, '--rows', '100'])).code).toBe(0)
-    expect((await readDemo(other)).port).not.toBe(8787)
-    const address = server.address() as AddressInfo | null
-    if (address) await new Promise((resolve) => server.close(resolve))
   })
 })

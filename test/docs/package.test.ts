@@ -75,9 +75,9 @@ describe('the package', () => {
     }
     const { stdout } = await run('npx', ['cdp-sync', 'demo', '--rows', '500'], { cwd: home })
     expect(stdout).toContain('That was it.')
-    expect(stdout).toContain('npx cdp-sync demo --serve')
+    expect(stdout).toContain('npx cdp-sync sandbox --only hubspot,statsig,meta')
     const { stdout: validated } = await run('npx', ['cdp-sync', 'validate'], { cwd: join(home, 'cdp-sync-demo') })
-    expect(validated).toContain('ok: 2 syncs')
+    expect(validated).toContain('ok: 3 syncs')
     await writeFile(
       join(home, 'own.mjs'),
       `import { defineConnector, decodeJson } from 'cdp-sync'; console.log(typeof defineConnector, typeof decodeJson)`,
