@@ -246,10 +246,14 @@ export interface Destination {
   write(batch: Batch): AsyncIterable<Outcome | JobToken>
   /** Yields the outcomes of a job begun by an earlier run. */
   resume?(token: string, batch: Batch): AsyncIterable<Outcome>
-  /** match -> remote id, for references, in batches. Index i answers matches[i]; null where there is none. */
+  /** match -> remote id, for references; at most 100. Index i answers matches[i]; null where there is none, or more than one. */
   lookup?(object: string, matches: readonly Fields[]): Promise<readonly (string | null)[]>
-  /** The records found by these matches, to compare before adopting. Index i answers matches[i]. */
-  read?(object: string, matches: readonly Fields[]): Promise<readonly (Fields | null)[]>
+  /**
+   * The records found by these matches, to compare before adopting; at most 100. Index i answers matches[i]. Values as the
+   * service writes them: numbers and times are compared by value. `fields`: the names that matter, where the service must be
+   * told which to answer; without it all.
+   */
+  read?(object: string, matches: readonly Fields[], fields?: readonly string[]): Promise<readonly (Fields | null)[]>
   /** Of a membership: every member, as match fields. */
   list?(object: string): AsyncIterable<Fields>
   close?(): Promise<void>

@@ -121,12 +121,13 @@ function comparer(
   const read = reader(destination)
   const resolver = createResolver((object, matches) => ask(() => lookup(destination, object, matches)))
   const match = fields.filter(({ field }) => field.match)
+  const names = fields.filter(({ field }) => !field.match && field.write !== 'on_create').map(({ field }) => field.name)
 
   async function compareBatch(rows: readonly Row[]): Promise<Verdict[]> {
     const { found } = await resolver.resolve(wantedOf(rows, fields))
     const wanted = rows.map(({ payload }) => matchOf(match, payload, found))
     const asked = wanted.filter((one) => one !== null)
-    const records = asked.length > 0 ? await ask(() => read(sync.object, asked)) : []
+    const records = asked.length > 0 ? await ask(() => read(sync.object, asked, names)) : []
     let next = 0
     return rows.map(({ address, payload }, i): Verdict => {
       const fieldsOfMatch = wanted[i] ?? null
@@ -148,8 +149,8 @@ function comparer(
 }
 
 function reader(destination: Destination): NonNullable<Destination['read']> {
-  return async (object, matches) => {
-    const records = (await destination.read?.(object, matches)) ?? []
+  return async (object, matches, fields) => {
+    const records = (await destination.read?.(object, matches, fields)) ?? []
     if (records.length !== matches.length)
       throw new TypeError(`read was asked for ${matches.length} records and answered ${records.length}`)
     return records
