@@ -119,6 +119,8 @@ async function* send(http: Http, finder: Finder, change: Change): AsyncGenerator
   if (known !== null) {
     const outcome = await apply(http, change, known)
     if (outcome !== 'gone') return yield outcome
+    // Whoever has the e-mail now is somebody else.
+    if (op === 'delete') return yield { key, result: 'ok' }
   }
   let found = await finder.find(match)
   if (found.length === 0 && previousMatch !== null && op !== 'delete') found = await finder.find(previousMatch)
@@ -130,7 +132,7 @@ async function* send(http: Http, finder: Finder, change: Change): AsyncGenerator
   if (customer !== undefined && op === 'insert') return yield { key, result: 'exists' }
   const outcome = customer === undefined ? 'gone' : await apply(http, change, customer.id)
   if (outcome !== 'gone') yield outcome
-  else if (op === 'delete' || op === 'archive') yield { key, result: 'ok' }
+  else if (op === 'delete') yield { key, result: 'ok' }
   else if (op === 'update') yield { key, result: 'absent' }
   else yield await create(http, change)
 }
@@ -138,7 +140,7 @@ async function* send(http: Http, finder: Finder, change: Change): AsyncGenerator
 /** Changes or deletes a known customer; `gone` when there is none under this id. */
 async function apply(http: Http, { key, op, match, fields, previousMatch }: Change, id: string): Promise<Outcome | 'gone'> {
   const at = { path: `/v1/customers/${encodeURIComponent(id)}`, route: '/v1/customers/…', accept: [400, 402, 404] }
-  if (op === 'delete' || op === 'archive') {
+  if (op === 'delete') {
     const reply = await http.request({ method: 'DELETE', ...at })
     if (reply.status === 404) return 'gone'
     const body = objectOf(reply)
