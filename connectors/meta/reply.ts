@@ -63,10 +63,11 @@ export function refuse(reply: HttpReply): never {
   }
   if (FAILURES.includes(code) || error['is_transient'] === true || reply.status >= 500)
     throw new UnknownOutcome(label, `Meta failed (${label}).`, { cause })
+  // The service's own words for that speak of the Graph API only.
   const missing = code === 100 && subcode === 33
   throw new Refused(
     label,
-    missing ? `Meta has no such object, or the token may not see it: check the id in options. ${said}` : said,
+    missing ? 'Meta has no object of that id, or the token may not see it: check the id in options.' : said,
     reply.status,
   )
 }

@@ -223,6 +223,31 @@ describe('members', () => {
     ])
   })
 
+  test('two spellings of one Gmail address are one member, removed with the last of them', async () => {
+    clock = Date.now()
+    const trial = await startTrial({
+      connector,
+      destination: served.destination,
+      object: 'audience',
+      options: { list: '1001' },
+      mode: 'mirror',
+    })
+    try {
+      const row = (key: string, email: string) => ({ key, match: { email }, fields: {} })
+      await trial.rows([row('a', 'ann.lee@gmail.com'), row('b', 'AnnLee+news@gmail.com'), row('c', 'c@example.com')])
+      expect((await trial.run()).code).toBe(0)
+      expect(served.records()['audience_members']).toHaveLength(2)
+      await trial.rows([row('b', 'AnnLee+news@gmail.com'), row('c', 'c@example.com')])
+      expect((await trial.run()).code).toBe(0)
+      expect(served.records()['audience_members']).toHaveLength(2)
+      await trial.rows([row('c', 'c@example.com')])
+      expect((await trial.run()).code).toBe(0)
+      expect(served.records()['audience_members']).toMatchObject([{ emailAddress: sha256('c@example.com') }])
+    } finally {
+      await trial.remove()
+    }
+  })
+
   test('a member is sent again before the list forgets it', () => {
     const spec = connector.objects['audience']
     const config = connector.config.parse(served.destination)
