@@ -210,7 +210,7 @@ SELECT w.*${input.addressing.any ? '' : ' EXCLUDE (known, pending, payload)'}, $
     ELSE 'refresh'
   END AS because
 FROM weighed w ${hasVerdicts ? `LEFT JOIN said v ON v.address = w.address AND v.op = 'write'` : ''}`)
-  if (input.addressing.any) await joinMembers(db)
+  if (input.addressing.any) await joinMembers(db, input)
   // Payloads are copied once: from here to the outbox.
   await db.run(
     input.addressing.any
@@ -255,7 +255,9 @@ FROM (
 }
 
 /** Any-of: the addresses of one member become one change, which carries all its identifiers. */
-async function joinMembers(db: Db): Promise<void> {
+async function joinMembers(db: Db, input: DiffInput): Promise<void> {
+  const names = input.fields.filter(({ field }) => field.match).map(({ field }) => field.name)
+  const which = names.map((name) => `WHEN starts_with(c.address, ${lit(`${name}:`)}) THEN ${lit(name)}`).join(' ')
   await db.run(`
 CREATE OR REPLACE TABLE own_status AS SELECT address, key, hash, status FROM classified;
 CREATE OR REPLACE TABLE classified AS
@@ -263,11 +265,12 @@ SELECT min(c.address) AS address, c.key, any_value(c.hash) AS hash, any_value(c.
   any_value(c.known_key) AS known_key, bool_or(c.uncertain) AS uncertain, any_value(c.pending) FILTER (c.uncertain) AS pending,
   any_value(c.remote_id) AS remote_id, bool_and(c.stored) AS stored, NULL::VARCHAR AS previous, NULL::VARCHAR AS forerunner, bool_or(c.due) AS due,
   any_value(c.payload) AS payload, any_value(c.code) AS code, any_value(c.field) AS field, bool_and(c.fresh) AS fresh,
-  list_distinct(flatten(list(coalesce(c.differs, [])))) AS differs, max(c.attempts) AS attempts,
+  -- A member that is known gets a further identifier: that is what differs.
+  list_distinct(flatten(list(CASE WHEN c.fresh THEN [CASE ${which} END] ELSE coalesce(c.differs, []) END))) AS differs, max(c.attempts) AS attempts,
   CASE WHEN bool_or(c.status = 'invalid') THEN 'invalid' WHEN bool_or(c.status = 'held') THEN 'held' WHEN bool_or(c.status = 'send') THEN 'send'
     WHEN bool_or(c.status = 'settled') THEN 'settled' ELSE 'quiet' END AS status,
   bool_and(c.repeat OR NOT c.uncertain) AND bool_or(c.repeat) AS repeat,
-  CASE WHEN bool_or(c.uncertain) THEN 'uncertain' WHEN bool_or(c.because = 'data') THEN 'data' WHEN bool_or(c.because = 'mapping') THEN 'mapping' ELSE 'refresh' END AS because,
+  CASE WHEN bool_or(c.uncertain) THEN 'uncertain' WHEN bool_or(c.because = 'data' OR c.fresh) THEN 'data' WHEN bool_or(c.because = 'mapping') THEN 'mapping' ELSE 'refresh' END AS because,
   any_value(s.address) AS addresses
 FROM classified c JOIN stage s ON s.key = c.key GROUP BY c.key`)
 }

@@ -254,3 +254,18 @@ describe.each<Kind>(['key', 'match', 'renames', 'membership', 'any'])('a row tha
     expect(await pending(w)).toEqual({})
   })
 })
+
+describe('a member that is found by any of its identifiers', () => {
+  it('is one change when it gets a further one, and the plan names it', async () => {
+    w = await world(service('any'))
+    await ran(w, [person('1', 'a@x.io', 'free', '11'), person('2', null, 'free', '22')])
+    await w.model([person('1', 'new@x.io', 'free', '11'), person('2', null, 'free', '22')])
+    const plan = await w.plan()
+    expect(plan.counts).toMatchObject({ add: 0, change: 1, remove: 1 })
+    expect([plan.changed_fields, plan.because]).toMatchObject([{ email: 1 }, { data: 1, refresh: 0 }])
+    expect(plan.samples.find(({ op }) => op === 'change')).toMatchObject({ key: '1', after: { email: 'new@x.io' } })
+    await ran(w)
+    expect([...w.service.records().keys()].sort()).toEqual(['email:new@x.io', 'phone:11', 'phone:22'])
+    expect(await pending(w)).toEqual({})
+  })
+})
