@@ -1,14 +1,11 @@
 /** Keeps Google's Customer Match lists and offline conversions in step with the warehouse, through the Data Manager API. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  type Batch,
   CdpError,
   type ConnectorIO,
   defineConnector,
   type Destination,
   type FieldInfo,
-  type HttpReply,
-  type HttpRequest,
   type JobToken,
   type ObjectSpec,
   type Outcome,
@@ -16,11 +13,10 @@ import {
   UnknownOutcome,
   type Value,
 } from '../../src/index.ts'
-import { createLogin } from './login.ts'
-import { commonConsent } from './people.ts'
-import { processed, READ, refuse, requestIdOf, rowsRefused } from './reply.ts'
+import { createClient, missing } from './client.ts'
+import { processed } from './reply.ts'
 import { EVENT_FIELDS, prepare, type Row } from './rows.ts'
-import { type Account, type Config, config, type Options, options } from './settings.ts'
+import { type Config, config, type Options, options } from './settings.ts'
 
 type Given = Settings<Config, Options>
 
@@ -78,14 +74,6 @@ const conversion = ({ config: { wait } }: Given): ObjectSpec => ({
   targetOptions: ['conversion_action'],
 })
 
-const METHODS: Readonly<Record<string, string>> = {
-  upsert: '/v1/audienceMembers:ingest',
-  delete: '/v1/audienceMembers:remove',
-  append: '/v1/events:ingest',
-}
-
-const resource = ({ product, id }: Account): string => `accountTypes/${product}/accounts/${id}`
-
 export default defineConnector<Config, Options>({
   name: 'google-audiences',
   description: 'Google Ads and Display & Video 360: Customer Match lists and offline conversions.',
@@ -106,57 +94,14 @@ export default defineConnector<Config, Options>({
 
 function openAccount(settings: Given, io: ConnectorIO): Destination {
   const { config: entry, options: chosen } = settings
-  const { operating_account: account, login_account: login, linked_account: linked } = entry
-  const http = io.http(entry.base_url, { timeout: 120_000 })
-  const authorize = createLogin(entry, io)
-
-  async function call(request: HttpRequest): Promise<HttpReply> {
-    return http.request({ ...request, headers: { ...(await authorize()), ...request.headers }, accept: READ })
-  }
-  async function read(path: string): Promise<HttpReply> {
-    // "userLists.get": the accounts through which the login reaches the one that is read.
-    const headers = {
-      ...(login === undefined ? {} : { 'login-account': resource(login) }),
-      ...(linked === undefined ? {} : { 'linked-account': resource(linked) }),
-    }
-    return call({ method: 'GET', path, headers })
-  }
-
-  /** Sends rows as one request; its id, or what became of the rows when it was refused for some of them. */
-  async function send(batch: Batch, rows: readonly Row[]): Promise<string | Outcome[]> {
-    const events = batch.object === 'conversion'
-    const target = events ? chosen.conversion_action : chosen.list
-    const consent = commonConsent(chosen)
-    const reply = await call({
-      method: 'POST',
-      path: METHODS[batch.op] ?? '',
-      json: {
-        destinations: [
-          {
-            operatingAccount: named(account),
-            ...(login === undefined ? {} : { loginAccount: named(login) }),
-            ...(linked === undefined ? {} : { linkedAccount: named(linked) }),
-            productDestinationId: target ?? required(events ? 'conversion_action' : 'list'),
-          },
-        ],
-        [events ? 'events' : 'audienceMembers']: rows.map(({ body }) => body),
-        ...(batch.object === 'mobile-audience' ? {} : { encoding: 'HEX' }),
-        ...(consent === undefined || batch.op === 'delete' ? {} : { consent }),
-        // The user's word that they accepted the terms in Google Ads; without it lists take nobody.
-        ...(batch.op === 'upsert' ? { termsOfService: { customerMatchTermsOfServiceStatus: 'ACCEPTED' } } : {}),
-      },
-    })
-    if (reply.status < 400) return requestIdOf(reply)
-    return (reply.status === 400 ? rowsRefused(reply, rows) : null) ?? refuse(reply)
-  }
+  const { operating_account: account, wait } = entry
+  const client = createClient(settings, io)
 
   /** Waits until Google has processed a request. Throws UnknownOutcome when that takes longer than the run waits. */
   async function* follow(requestId: string, rows: readonly Row[]): AsyncGenerator<Outcome> {
-    const until = io.now() + (entry.wait ?? 0)
-    for (let pause = FIRST_LOOK; ; pause = Math.min(pause * 2, SELDOM)) {
-      const reply = await call({ method: 'GET', path: '/v1/requestStatus:retrieve', query: { requestId } })
-      if (reply.status >= 400) refuse(reply)
-      const outcomes = processed(reply, rows, (message) => io.log(message))
+    const until = io.now() + (wait ?? 0)
+    for (let pause = FIRST_LOOK; ; pause = Math.min(pause * 3, SELDOM)) {
+      const outcomes = processed(await client.status(requestId), rows, (message) => io.log(message))
       if (outcomes !== null) return yield* outcomes
       // A wait this long ends the attempts of this run; the next one asks for the same request.
       if (io.now() + pause > until) throw new UnknownOutcome('processing', 'Google still processes this request.', { afterMs: USUAL })
@@ -166,34 +111,29 @@ function openAccount(settings: Given, io: ConnectorIO): Destination {
 
   return {
     async check() {
-      const reply = await read(`/v1/${resource(account)}/userLists?pageSize=1`)
-      if (reply.status >= 400) refuse(reply)
-      const products: Readonly<Record<string, string>> = { GOOGLE_ADS: 'Google Ads', DATA_PARTNER: 'Data partner' }
-      return { id: `${account.product}/${account.id}`, name: `${products[account.product] ?? 'Display & Video 360'} ${dashed(account.id)}` }
+      await client.lists()
+      return { id: `${account.product}/${account.id}`, name: `${PRODUCTS[account.product]} ${dashed(account.id)}` }
     },
     async describe(object) {
       if (object === 'conversion') {
-        if (chosen.conversion_action === undefined) required('conversion_action')
+        if (chosen.conversion_action === undefined) missing('conversion_action')
         return Object.entries(EVENT_FIELDS).map(([name, accepts]): FieldInfo => ({ name, type: accepts[0], accepts }))
       }
-      const id = chosen.list ?? required('list')
-      const reply = await read(`/v1/${resource(account)}/userLists/${id}`)
-      if (reply.status === 404 || reply.status === 400)
-        throw new CdpError('CDP1170', `options.list: the account ${dashed(account.id)} has no list ${id}.`, {
-          hint: 'Google Ads shows the id of a list in the address of its page, in Tools, Shared library, Audience manager.',
-        })
-      if (reply.status >= 400) refuse(reply)
-      checkList(reply.json() as Readonly<Record<string, Value>>, object, settings)
+      const id = chosen.list ?? missing('list')
+      const list = await client.list(id)
+      if (list === null)
+        wrong(`the account ${dashed(account.id)} has no list ${id}.`, 'Google Ads shows the id of a list in the address of its page.')
+      checkList(list, object, settings)
       const consents = ['ad_user_data', 'ad_personalization']
       return consents.map((name): FieldInfo => ({ name, type: 'boolean', accepts: ['boolean', 'string'] }))
     },
     async *write(batch): AsyncGenerator<Outcome | JobToken> {
       const { rows, rejected } = prepare(batch.object, batch.changes, chosen, io.now())
-      const sent = rows.length === 0 ? [] : await send(batch, rows)
+      const sent = rows.length === 0 ? [] : await client.send(batch, rows)
       if (typeof sent !== 'string') return yield* [...rejected, ...sent]
-      if (entry.wait !== undefined) yield { token: sent }
+      if (wait !== undefined) yield { token: sent }
       yield* rejected
-      if (entry.wait !== undefined) yield* follow(sent, rows)
+      if (wait !== undefined) yield* follow(sent, rows)
       else for (const { key } of rows) yield { key, result: 'accepted' }
     },
     async *resume(token, batch) {
@@ -204,16 +144,15 @@ function openAccount(settings: Given, io: ConnectorIO): Destination {
   }
 }
 
-const named = ({ product, id }: Account): object => ({ accountType: product, accountId: id })
+const PRODUCTS = {
+  GOOGLE_ADS: 'Google Ads',
+  DISPLAY_VIDEO_ADVERTISER: 'Display & Video 360',
+  DISPLAY_VIDEO_PARTNER: 'Display & Video 360',
+  DATA_PARTNER: 'Data partner',
+} as const
 
 /** As Google Ads writes it: 123-456-7890. */
 const dashed = (id: string): string => (id.length === 10 ? id.replace(/^(\d{3})(\d{3})(\d{4})$/, '$1-$2-$3') : id)
-
-function required(option: string): never {
-  throw new CdpError('CDP1170', `options.${option} is missing.`, {
-    hint: `Write the id of the ${option.replace('_', ' ')}: options: { ${option}: "1234567" }.`,
-  })
-}
 
 function wrong(message: string, hint: string): never {
   throw new CdpError('CDP1170', `options.list: ${message}`, { hint })
