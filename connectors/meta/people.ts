@@ -113,9 +113,10 @@ function place(text: string): string {
   return text.toLowerCase().replace(/[\p{P}\p{S}\d\s]/gu, '')
 }
 
-/** Lower case, without spaces and dashes; what follows a dash goes (US: the first five digits). */
+/** Lower case, without spaces and dashes; of a ZIP+4 the first five digits ("Customer information parameters", zp). */
 function postalCode(text: string): string {
-  return text.toLowerCase().replace(/\s/g, '').replace(/-.*/, '')
+  const code = text.toLowerCase().replace(/\s/g, '')
+  return /^\d{5}-\d{4}$/.test(code) ? code.slice(0, 5) : code.replaceAll('-', '')
 }
 
 function country(text: string, field: string): string {
