@@ -68,7 +68,8 @@ export async function loadConnector(
   }
 }
 
-async function importConnector(file: ConnectorFile): Promise<Connector> {
+/** Throws CdpError CDP1051 (the file fails), CDP1052 (it is no connector). */
+export async function importConnector(file: ConnectorFile): Promise<Connector> {
   let module: unknown
   try {
     module = file.builtin ? await import(/* @vite-ignore */ pathToFileURL(file.file).href) : await importUsers(file.file)
@@ -90,7 +91,7 @@ async function importConnector(file: ConnectorFile): Promise<Connector> {
  * A user's project may have no node_modules at all: 'cdp-sync' and 'zod' are handed in as they are here, so that an
  * error thrown by the connector is of the class that the engine knows. TypeScript works on every Node that way.
  */
-export async function importUsers(path: string): Promise<unknown> {
+async function importUsers(path: string): Promise<unknown> {
   // Loaded here, for only a user's own connector needs it.
   const { createJiti } = await import('jiti')
   const jiti = createJiti(import.meta.url, { fsCache: false, interopDefault: false, virtualModules: { 'cdp-sync': api, zod } })

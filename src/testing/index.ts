@@ -1,8 +1,8 @@
 /** `cdp-sync/testing`: proves that a connector keeps its contract, against a local fake of its service. */
-import { resolve } from 'node:path'
+import { basename, dirname, extname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Connector } from '../connector.ts'
-import { importUsers } from '../config/registry.ts'
+import { importConnector } from '../config/registry.ts'
 import { casesOf } from './cases.ts'
 import type { Subject } from './subject.ts'
 
@@ -34,8 +34,12 @@ export async function conformance(subject: Subject, runner?: Runner): Promise<vo
   })
 }
 
-/** Loads a connector from its file, TypeScript too, as the command line does. `from`: `import.meta.url` of the test. */
+/**
+ * Loads a connector from its file, TypeScript too, as the command line does. `from`: `import.meta.url` of the test. Throws
+ * CdpError when the file fails or is no connector.
+ */
 export async function loadConnector(path: string, from?: string): Promise<Connector> {
   const file = from === undefined ? resolve(path) : fileURLToPath(new URL(path, from))
-  return ((await importUsers(file)) as { default: Connector }).default
+  const name = basename(file, extname(file))
+  return importConnector({ name: name === 'index' ? basename(dirname(file)) : name, file, builtin: false })
 }

@@ -98,7 +98,7 @@ describe('the package', () => {
     const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--skipLibCheck']
     const tsc = join(repository, 'node_modules/typescript/bin/tsc')
     await run(process.execPath, [tsc, ...strict, '--module', 'nodenext', '--target', 'es2023', 'connectors/my-crm.ts'], { cwd: home })
-    const { stdout } = await run(process.execPath, ['--test', '--test-reporter=tap', 'connectors/'], { cwd: home })
+    const { stdout } = await run(process.execPath, ['--test', '--test-reporter=tap', 'connectors/my-crm.test.mjs'], { cwd: home })
     expect(stdout).toMatch(/^# fail 0$/m)
     expect(Number(/^# pass (\d+)$/m.exec(stdout)?.[1])).toBeGreaterThan(20)
   }, 120_000)

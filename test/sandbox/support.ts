@@ -21,8 +21,8 @@ const executablePath = BROWSERS.find((path) => path !== undefined && existsSync(
 export const NO_BROWSER = executablePath === undefined ? 'no Chromium here: apt-get install chromium' : null
 
 export function startBrowser(): Promise<Browser> {
-  // As root, which CI is, its own sandbox can't work; it sees nothing but this page.
-  return chromium.launch({ ...(executablePath === undefined ? {} : { executablePath }), args: ['--no-sandbox', '--disable-quic'] })
+  // As root, which CI is, its own sandbox can't work; it sees nothing but this page. Containers have little shared memory.
+  return chromium.launch({ ...(executablePath === undefined ? {} : { executablePath }), args: ['--no-sandbox', '--disable-dev-shm-usage'] })
 }
 
 /** A second service, so that there is something to choose. */

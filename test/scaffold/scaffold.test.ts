@@ -2,7 +2,9 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { loadConnector } from '../../src/testing/index.ts'
 import { writeProject } from '../support/cli-project.ts'
 import { cli } from '../support/run-cli.ts'
 
@@ -88,5 +90,30 @@ describe('connectors NAME', () => {
     expect(connector).toMatchObject({ name: 'mine', builtin: false, settings: { required: ['token'] } })
     expect((await cli(['connectors', 'mime'], { cwd: root })).stderr).toMatch(/CDP1050[\s\S]*Did you mean "mine"/)
     await remove()
+  })
+})
+
+describe('loadConnector of cdp-sync/testing', () => {
+  it('loads TypeScript, whatever the folder is called, and a folder with an index', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'cdp sync #1 ä-'))
+    await cli(['connectors', 'new', 'mine'], { cwd: root })
+    expect((await loadConnector(join(root, 'connectors/mine.ts'))).name).toBe('mine')
+    expect((await loadConnector('./mine.ts', pathToFileURL(join(root, 'connectors/mine.test.mjs')).href)).name).toBe('mine')
+    await mkdir(join(root, 'connectors/other'))
+    await writeFile(
+      join(root, 'connectors/other/index.ts'),
+      (await readFile(join(root, 'connectors/mine.ts'), 'utf8')).replaceAll('mine', 'other'),
+    )
+    expect((await loadConnector(join(root, 'connectors/other/index.ts'))).name).toBe('other')
+    await rm(root, { recursive: true })
+  })
+
+  it('says what is wrong with a file that is no connector', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'cdp-sync-scaffold-'))
+    await writeFile(join(root, 'broken.ts'), 'export default (')
+    await writeFile(join(root, 'empty.ts'), 'export const x = 1')
+    await expect(loadConnector(join(root, 'broken.ts'))).rejects.toMatchObject({ code: 'CDP1051' })
+    await expect(loadConnector(join(root, 'empty.ts'))).rejects.toMatchObject({ code: 'CDP1052' })
+    await rm(root, { recursive: true })
   })
 })
