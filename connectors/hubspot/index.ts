@@ -1,6 +1,6 @@
 /** HubSpot: contacts, companies, deals, any other object, members of static lists, and associations between records. */
 import { z } from 'zod'
-import { CdpError, defineConnector, type Normaliser, type ObjectSpec, secret, type Settings } from '../../src/index.ts'
+import { defineConnector, type Normaliser, type ObjectSpec, secret, type Settings } from '../../src/index.ts'
 import { createAssociations } from './associations.ts'
 import { createClient, MOST_INPUTS } from './client.ts'
 import { createLookup, readRecords } from './lookup.ts'
@@ -81,8 +81,8 @@ function associations({ options: { from, to } }: Settings<Config, Options>): Obj
   }
 }
 
-const missing = (object: string, what: string): CdpError =>
-  new CdpError('CDP3004', `The object ${object} needs ${what}.`, { hint: 'Write it under `options:` of the sync.' })
+/** Which options an object takes, and which it needs. */
+const OPTIONS: Readonly<Record<string, readonly (keyof Options)[]>> = { 'list-members': ['list'], associations: ['from', 'to', 'label'] }
 
 export default defineConnector<Config, Options>({
   name: 'hubspot',
@@ -107,16 +107,23 @@ export default defineConnector<Config, Options>({
     // API usage guidelines: a private app or service key of a Free or Starter account has 100 requests in 10 seconds, others 190.
     windows: [{ requests: 100, seconds: 10 }],
   },
+  validate({ options: given }, object) {
+    const takes = OPTIONS[object] ?? []
+    const stray = (Object.keys(given) as (keyof Options)[]).filter((name) => given[name] !== undefined && !takes.includes(name))
+    const missing = takes.filter((name) => name !== 'label' && given[name] === undefined)
+    return [
+      ...stray.map((name) => ({ path: [name], message: `is nothing for ${object}` })),
+      ...missing.map((name) => ({ path: [name], message: `is missing, and ${object} needs it` })),
+    ]
+  },
   open({ config: settings, options: chosen }, io) {
     const client = createClient(io, settings)
     const lookup = createLookup(client)
     const list = chosen.list === undefined ? null : createMembers(client, chosen.list)
     const { from, to, label } = chosen
     const pairs = from && to ? createAssociations(client, { from, to, label }) : null
-    const set = (object: string) => {
-      if (object === 'list-members') return list ?? fail(missing(object, '`list`, the number of a static list'))
-      return object === 'associations' ? (pairs ?? fail(missing(object, '`from` and `to`, each with `object` and `by`'))) : null
-    }
+    // What is not a record; validate() has seen to the options.
+    const set = (object: string) => (object === 'list-members' ? list : object === 'associations' ? pairs : null)
     return {
       async check() {
         const { portal, name } = await client.account()
@@ -130,11 +137,7 @@ export default defineConnector<Config, Options>({
       },
       write: (batch) => set(batch.object)?.write(batch) ?? writeRecords(client, io, batch),
       lookup,
-      read: async (object, matches) => set(object)?.read(matches) ?? readRecords(client, object, matches),
+      read: async (object, matches, fields) => set(object)?.read(matches) ?? readRecords(client, object, matches, fields),
     }
   },
 })
-
-function fail(error: Error): never {
-  throw error
-}

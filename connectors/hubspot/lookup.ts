@@ -33,8 +33,13 @@ export function createLookup(client: Client): Lookup {
   }
 }
 
-/** The records found by their matches, with every property. */
-export async function readRecords(client: Client, object: string, matches: readonly Fields[]): Promise<(Fields | null)[]> {
+/** The records found by their matches; `fields` names the properties that matter, default all. */
+export async function readRecords(
+  client: Client,
+  object: string,
+  matches: readonly Fields[],
+  fields?: readonly string[],
+): Promise<(Fields | null)[]> {
   const name = onlyField(object, matches)
   if (name === null) return matches.map(() => null)
   const property = await propertyOf(client, object, name)
@@ -42,7 +47,7 @@ export async function readRecords(client: Client, object: string, matches: reado
     throw noTarget(`The values of "${name}" are not unique in HubSpot.`, 'Find records by a property with unique values.')
   const known = await client.properties(object)
   const values = matches.map((match) => valueOf(match, name))
-  const found = await findRecords(client, object, property, values, [...known.keys()])
+  const found = await findRecords(client, object, property, values, fields ?? [...known.keys()])
   return values.map((value) => {
     const record = found.get(canonical(object, property, value))
     return record ? propertyValues(record.properties, known) : null
@@ -124,7 +129,7 @@ async function searched(client: Client, object: string, name: string, values: re
 function nextPage(paging: unknown, object: string, name: string): string | undefined {
   const after = (paging as { next?: { after?: string } } | undefined)?.next?.after
   if (after === undefined || Number(after) + SEARCH_PAGE <= SEARCH_MOST) return after
-  throw new CdpError('CDP3004', `More than ${SEARCH_MOST} ${object} share these values of "${name}": nobody can tell which are meant.`, {
+  throw new CdpError('CDP3200', `More than ${SEARCH_MOST} ${object} share these values of "${name}": nobody can tell which are meant.`, {
     hint: 'Look records up by a property with unique values.',
   })
 }

@@ -25,6 +25,11 @@ interface Row {
 
 export async function* writeRecords(client: Client, io: Pick<ConnectorIO, 'log'>, batch: Batch): AsyncGenerator<Outcome> {
   const property = await matchProperty(client, batch)
+  if (property instanceof CdpError) {
+    // Nothing was sent: no row is in doubt.
+    for (const { key } of batch.changes) yield { key, result: 'retry', code: property.code, message: property.message }
+    throw property
+  }
   const work: Work = { client, io, type: batch.object, property, asked: { op: batch.op, match: property.name } }
   const rows: Row[] = []
   for (const change of batch.changes) {
@@ -49,19 +54,19 @@ export async function* writeRecords(client: Client, io: Pick<ConnectorIO, 'log'>
 }
 
 /** The one property that finds records; it must be unique, or a write would hit any of several. */
-async function matchProperty(client: Client, { object, changes, op }: Batch): Promise<Property> {
+async function matchProperty(client: Client, { object, changes, op }: Batch): Promise<Property | CdpError> {
   const names = Object.keys(changes[0]?.match ?? {})
   const [name = ''] = names
   const unique = 'Use a property with unique values (Settings › Properties › Require unique values), for contacts also email.'
-  const wrong = (message: string): CdpError => new CdpError('CDP3004', message, { hint: unique })
-  if (names.length !== 1) throw wrong(`HubSpot finds ${object} by one property; the match has ${names.join(' and ') || 'none'}.`)
+  const wrong = (message: string): CdpError => new CdpError('CDP3200', message, { hint: unique })
+  if (names.length !== 1) return wrong(`HubSpot finds ${object} by one property; the match has ${names.join(' and ') || 'none'}.`)
   if (name === 'hs_object_id') {
     if (op === 'update' || op === 'archive') return { name, type: 'string', multiple: false, readOnly: true, unique: true }
-    throw wrong(`HubSpot gives ${object} their ids: by hs_object_id records can be updated, and none created.`)
+    return wrong(`HubSpot gives ${object} their ids: by hs_object_id records can be updated, and none created.`)
   }
   const property = (await client.properties(object)).get(name)
-  if (property === undefined) throw wrong(`${object} has no property "${name}" to find records by.`)
-  if (!property.unique) throw wrong(`The values of "${name}" are not unique in HubSpot, so it can't find one of ${object}.`)
+  if (property === undefined) return wrong(`${object} has no property "${name}" to find records by.`)
+  if (!property.unique) return wrong(`The values of "${name}" are not unique in HubSpot, so it can't find one of ${object}.`)
   return property
 }
 

@@ -335,7 +335,7 @@ describe('references', () => {
     expect(await lookup('owners', [{ email: 'Sales@example.com' }, { email: 'nobody@example.com' }])).toEqual(['7001', null])
     await lookup('owners', [{ email: 'owner@example.com' }])
     expect(served.exchanges.filter(({ request }) => request.path.includes('/owners/'))).toHaveLength(1)
-    await expect(lookup('owners', [{ name: 'Sales' }])).rejects.toMatchObject({ code: 'CDP3004' })
+    await expect(lookup('owners', [{ name: 'Sales' }])).rejects.toMatchObject({ code: 'CDP3200' })
   })
 
   it('find records by unique properties, and companies by their domain unless two have it', async () => {
@@ -357,7 +357,7 @@ describe('references', () => {
       null,
     ])
     await expect(lookup('companies', [{ nonsense: 'x' }])).rejects.toMatchObject({
-      code: 'CDP3004',
+      code: 'CDP3200',
       message: expect.stringContaining('"nonsense"'),
     })
   })
@@ -384,7 +384,7 @@ describe('lists', () => {
       [99, /no list 99/],
     ] as const) {
       const it = members(list)
-      await expect(it.destination.check()).rejects.toMatchObject({ code: 'CDP3004', message: expect.stringMatching(message) })
+      await expect(it.destination.check()).rejects.toMatchObject({ code: 'CDP3200', message: expect.stringMatching(message) })
       await it.close()
     }
   })
@@ -464,7 +464,7 @@ describe('associations', () => {
 
   it('under an unknown label are found by check(), with the labels there are', async () => {
     const it = between('Nemesis')
-    await expect(it.destination.check()).rejects.toMatchObject({ code: 'CDP3004', hint: expect.stringContaining('Decision maker') })
+    await expect(it.destination.check()).rejects.toMatchObject({ code: 'CDP3200', hint: expect.stringContaining('Decision maker') })
     await it.close()
   })
 })
@@ -517,8 +517,12 @@ describe('a whole run', () => {
   })
 
   it('without the options that an object needs says which', async () => {
-    await start({ object: 'list-members', mode: 'mirror', sync: { fields: {} } })
-    const ran = await trial.run()
-    expect([ran.code, ran.stdout + ran.stderr]).toEqual([1, expect.stringMatching(/list-members needs `list`/)])
+    await start()
+    await trial.configure({ object: 'list-members', mode: 'mirror', options: { label: 'x' }, sync: { fields: {} } })
+    const said = await trial.command('validate')
+    expect([said.code, said.stdout + said.stderr]).toEqual([
+      1,
+      expect.stringMatching(/list: is missing[\s\S]*label: is nothing for list-members/),
+    ])
   })
 })
