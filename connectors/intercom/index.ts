@@ -16,7 +16,7 @@ import { type Config, config, connect, member, objects, text } from './api.ts'
 import * as companies from './companies.ts'
 import * as contacts from './contacts.ts'
 import { describe, fieldsOf, type Model, recordOf } from './fields.ts'
-import { employ, tag, tagged, untag } from './members.ts'
+import { employ, members, tag, tagged, untag } from './members.ts'
 
 const options = z.strictObject({
   tag: z.string().min(1).max(255).optional().describe('`tags`: the name of the tag; made when there is none.'),
@@ -114,6 +114,7 @@ export default defineConnector<Config, Options>({
       list: () => tagged(http, name),
       lookup: (object, matches) => lookup(http, object, matches),
       async read(object, matches) {
+        if (OBJECTS[object]?.membership) return (await members(http, matches, name)).map((is) => (is ? {} : null))
         const model = modelOf(object)
         const found =
           model === 'company' ? await one(matches, (match) => companies.find(http, match)) : await contacts.findMany(http, matches)

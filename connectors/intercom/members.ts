@@ -4,9 +4,11 @@ import { member, objects, part, rejected, text } from './api.ts'
 import { find as findCompany } from './companies.ts'
 import { ambiguous, findMany, pages } from './contacts.ts'
 
+const personOf = (match: Fields): Fields => Object.fromEntries(Object.entries(match).filter(([name]) => name !== 'company_id'))
+
 /** The id of the contact of each change; or the outcome where there is none: a removal is done, an addition rejected. */
 async function contactsOf(http: Http, { changes, op }: Batch): Promise<(readonly [Change, string | Outcome])[]> {
-  const matches = changes.map(({ match }) => Object.fromEntries(Object.entries(match).filter(([name]) => name !== 'company_id')))
+  const matches = changes.map(({ match }) => personOf(match))
   const contacts = await findMany(http, matches)
   return changes.map((change, i) => {
     const { key } = change
@@ -62,6 +64,25 @@ export async function* tagged(http: Http, name: string): AsyncIterable<Fields> {
     const [externalId, email] = [text(contact['external_id']), text(contact['email'])]
     yield { ...(externalId === undefined ? {} : { external_id: externalId }), ...(email === undefined ? {} : { email }) }
   }
+}
+
+/** Of each match whether the user is in the set: of a tag, or where the match has one of a company. */
+export async function members(http: Http, matches: readonly Fields[], name: string): Promise<boolean[]> {
+  const tag = matches.some((match) => !('company_id' in match)) ? await tagId(http, name) : null
+  const contacts = await findMany(http, matches.map(personOf))
+  const found: boolean[] = []
+  for (const [i, match] of matches.entries()) {
+    const contact = contacts[i] ?? null
+    const inCompany = 'company_id' in match
+    const wanted = inCompany ? text((await findCompany(http, { company_id: match['company_id'] ?? null }))?.['id']) : (tag ?? undefined)
+    if (contact === null || contact === 'ambiguous' || wanted === undefined) found.push(false)
+    else {
+      const path = `/contacts/${part(text(contact['id']) ?? '')}/${inCompany ? 'companies' : 'tags'}`
+      const list = objects(member((await http.request({ method: 'GET', path })).json(), 'data'))
+      found.push(list.some((one) => text(one['id']) === wanted))
+    }
+  }
+  return found
 }
 
 /** Attaches contacts to companies, or detaches them: one request each. */

@@ -52,7 +52,8 @@ const contacts: ObjectSubject = {
   },
 }
 
-const contactsByEmail: ObjectSubject = {
+/** Not in the suite: what it creates it reads back at once, and the search does not know it yet (test/connectors/intercom.test.ts). */
+export const contactsByEmail: ObjectSubject = {
   object: 'contacts',
   // What was created a moment ago is not in the search yet, and nothing else finds a contact by its e-mail address.
   modes: ['upsert', 'mirror'],
@@ -122,7 +123,7 @@ const companyContacts: ObjectSubject = {
 export const subject: Subject = {
   connector,
   fake,
-  objects: [contacts, contactsByEmail, companies, tags('external_id'), tags('email'), companyContacts],
+  objects: [contacts, companies, tags('external_id'), tags('email'), companyContacts],
 }
 
 /** Where the document is narrower than what it describes. */
@@ -136,10 +137,8 @@ function mend(document: Document): void {
     properties['plan'] = { type: 'string', nullable: true }
   }
   // Four kinds of body that overlap: one with `users` is also one with a name alone.
-  const { requestBody } = document.paths?.['/tags']?.post as {
-    requestBody: { content: Record<string, { schema: Record<string, unknown> }> }
-  }
-  const { schema } = requestBody.content['application/json'] ?? { schema: {} }
+  const body = document.paths?.['/tags']?.post?.requestBody as { content?: Record<string, { schema: Record<string, unknown> }> } | undefined
+  const schema = body?.content?.['application/json']?.schema ?? {}
   schema['anyOf'] = schema['oneOf']
   delete schema['oneOf']
 }
