@@ -30,8 +30,6 @@ const audience: ObjectSubject = {
 const mobileAudience: ObjectSubject = {
   object: 'mobile-audience',
   options: { list: '1003' },
-  // Google processes a request in its own time: here the run waits for it.
-  destination: { wait: '1m' },
   row: (i) => ({ match: { mobile_id: `38400000-8cf0-11bd-b23e-${String(i).padStart(12, '0')}` }, fields: {} }),
   held: (held, { match }) => (members(held, '1003').some(({ mobileId }) => mobileId === match['mobile_id']) ? {} : null),
   count: (held) => members(held, '1003').length,
@@ -77,4 +75,7 @@ const conversion: ObjectSubject = {
   },
 }
 
-export const subject: Subject = { connector, fake, objects: [audience, mobileAudience, conversion] }
+/** Google processes a request in its own time: here the run waits for it. */
+const awaited: ObjectSubject = { ...mobileAudience, destination: { wait: '1m' } }
+
+export const subject: Subject = { connector, fake, objects: [audience, mobileAudience, conversion, awaited] }
