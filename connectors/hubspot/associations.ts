@@ -1,9 +1,8 @@
 /** Associations between two kinds of records: each end found by a property of its own, plain or under one label. */
 import { type Batch, type Fields, type Outcome, UnknownOutcome, type Value } from '../../src/index.ts'
 import { canonical, type Client, findRecords, noTarget } from './client.ts'
-import { listOf, textOf, textsOf } from './json.ts'
+import { isObject, listOf, textOf, textsOf } from './json.ts'
 import { propertyOf, valueOf } from './lookup.ts'
-import { isObject } from './json.ts'
 
 /** One end of the association: a kind of record, and the property that finds it. */
 export interface End {

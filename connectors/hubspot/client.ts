@@ -23,8 +23,6 @@ const DAY_MS = 86_400_000
 export interface Property {
   readonly name: string
   readonly type: string
-  /** Several options at once: `a;b`. */
-  readonly multiple: boolean
   readonly readOnly: boolean
   /** Finds at most one record. */
   readonly unique: boolean
@@ -39,7 +37,7 @@ export interface AccountDetails {
 export interface Client {
   account(): Promise<AccountDetails>
   get(path: string, query?: Readonly<Record<string, string | number | undefined>>): Promise<Value>
-  /** `path` after `/crm/`, with `{version}` for the version; null for a reply that confirms by its status 204. */
+  /** `path` after `/crm/`, with `{version}` for the version. */
   post(path: string, json: object): Promise<HttpReply>
   put(path: string, json: object): Promise<HttpReply>
   /** POST /crm/objects/…/batch/… */
@@ -96,7 +94,6 @@ function propertiesIn(type: string, reply: Value): ReadonlyMap<string, Property>
     found.set(name, {
       name,
       type: textOf(entry['type']) ?? 'string',
-      multiple: entry['fieldType'] === 'checkbox',
       readOnly: entry['calculated'] === true || (isObject(more) && more['readOnlyValue'] === true),
       // A contact's e-mail address is unique without being declared so (CRM API guides, "Contacts").
       unique: entry['hasUniqueValue'] === true || (isContact(type) && name === 'email'),

@@ -1,5 +1,5 @@
 /** Finds ids of records and owners for references, and reads records back. */
-import { CdpError, type Fields, UnknownOutcome } from '../../src/index.ts'
+import { CdpError, type Fields, UnknownOutcome, type Value } from '../../src/index.ts'
 import { canonical, type Client, findRecords, MOST_INPUTS, noTarget, type Property } from './client.ts'
 import { isObject, listOf, textOf } from './json.ts'
 import { propertyText, propertyValues } from './values.ts'
@@ -68,7 +68,7 @@ export function valueOf(match: Fields, name: string): string {
 }
 
 export async function propertyOf(client: Client, object: string, name: string): Promise<Property> {
-  if (name === 'hs_object_id') return { name, type: 'string', multiple: false, readOnly: true, unique: true }
+  if (name === 'hs_object_id') return { name, type: 'string', readOnly: true, unique: true }
   const property = (await client.properties(object)).get(name)
   if (property === undefined)
     throw noTarget(`HubSpot's ${object} have no property "${name}".`, 'Look up the internal name under Settings › Properties.')
@@ -85,9 +85,7 @@ async function allOwners(client: Client): Promise<Map<string, string>> {
       const [email, id] = [textOf(owner['email']), textOf(owner['id'])]
       if (email !== undefined && id !== undefined) owners.set(email.toLowerCase(), id)
     }
-    const paging = page['paging']
-    const next = isObject(paging) ? paging['next'] : undefined
-    after = isObject(next) ? textOf(next['after']) : undefined
+    after = afterOf(page['paging'])
   } while (after !== undefined)
   return owners
 }
@@ -126,8 +124,13 @@ async function searched(client: Client, object: string, name: string, values: re
   })
 }
 
-function nextPage(paging: unknown, object: string, name: string): string | undefined {
-  const after = (paging as { next?: { after?: string } } | undefined)?.next?.after
+function afterOf(paging: Value | undefined): string | undefined {
+  const next = isObject(paging) ? paging['next'] : undefined
+  return isObject(next) ? textOf(next['after']) : undefined
+}
+
+function nextPage(paging: Value | undefined, object: string, name: string): string | undefined {
+  const after = afterOf(paging)
   if (after === undefined || Number(after) + SEARCH_PAGE <= SEARCH_MOST) return after
   throw new CdpError('CDP3200', `More than ${SEARCH_MOST} ${object} share these values of "${name}": nobody can tell which are meant.`, {
     hint: 'Look records up by a property with unique values.',

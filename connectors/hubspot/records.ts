@@ -61,7 +61,7 @@ async function matchProperty(client: Client, { object, changes, op }: Batch): Pr
   const wrong = (message: string): CdpError => new CdpError('CDP3200', message, { hint: unique })
   if (names.length !== 1) return wrong(`HubSpot finds ${object} by one property; the match has ${names.join(' and ') || 'none'}.`)
   if (name === 'hs_object_id') {
-    if (op === 'update' || op === 'archive') return { name, type: 'string', multiple: false, readOnly: true, unique: true }
+    if (op === 'update' || op === 'archive') return { name, type: 'string', readOnly: true, unique: true }
     return wrong(`HubSpot gives ${object} their ids: by hs_object_id records can be updated, and none created.`)
   }
   const property = (await client.properties(object)).get(name)
@@ -83,7 +83,8 @@ const byMatch = ({ property }: Work, { value }: Row): { id: string; idProperty?:
   property.name === 'hs_object_id' ? { id: value.trim() } : { id: value, idProperty: property.name }
 
 /** The record keeps its id and takes the new match with the other fields. */
-const isMove = ({ change }: Row): boolean => change.previousMatch !== null && change.remoteId !== null
+const isMove = ({ change }: Row): boolean =>
+  change.previousMatch !== null && change.remoteId !== null && !Object.hasOwn(change.match, 'hs_object_id')
 
 const moved = ({ property }: Work, { change, value, properties }: Row): Omit<Input, 'trace'> => ({
   change,
@@ -118,17 +119,20 @@ async function* update(work: Work, rows: readonly Row[]): AsyncGenerator<Outcome
   const byEmail = isContact(work.type) && work.property.name === 'email'
   const plain = byEmail ? rows.filter((row) => !isMove(row)).map(({ value }) => value) : []
   const found = await findRecords(work.client, work.type, work.property, plain)
+  const moves = rows.filter(isMove).map((row) => moved(work, row))
   const inputs: Omit<Input, 'trace'>[] = []
   for (const row of rows) {
     const record = found.get(canonical(work.type, work.property, row.value))
-    if (isMove(row)) inputs.push(moved(work, row))
-    else if (!byEmail) inputs.push({ change: row.change, ...byMatch(work, row), properties: row.properties })
+    if (isMove(row)) continue
+    if (!byEmail) inputs.push({ change: row.change, ...byMatch(work, row), properties: row.properties })
     else if (record) inputs.push({ change: row.change, id: record.id, properties: row.properties })
     else yield { key: row.change.key, result: 'absent' }
   }
   // Two addresses may be one contact, and one id twice refuses the whole batch.
-  for (const part of rounds(inputs, ({ id }) => id ?? '')) yield* deliver(work, 'update', part)
+  for (const part of [...rounds(moves, idOf), ...rounds(inputs, idOf)]) yield* deliver(work, 'update', part)
 }
+
+const idOf = ({ id }: Omit<Input, 'trace'>): string => id ?? ''
 
 async function* insert(work: Work, rows: readonly Row[]): AsyncGenerator<Outcome> {
   const inputs = rows.map(({ change, value, properties }) => ({ change, properties: { ...properties, [work.property.name]: value } }))
@@ -139,8 +143,8 @@ async function* insert(work: Work, rows: readonly Row[]): AsyncGenerator<Outcome
 async function* archive({ client, type, property }: Work, rows: readonly Row[]): AsyncGenerator<Outcome> {
   const unknown = rows.filter(({ change }) => change.remoteId === null).map(({ value }) => value)
   const found = await findRecords(client, type, property, unknown)
-  const idOf = ({ change, value }: Row): string | undefined => change.remoteId ?? found.get(canonical(type, property, value))?.id
-  const ids = [...new Set(rows.flatMap((row) => idOf(row) ?? []))]
+  const known = ({ change, value }: Row): string | undefined => change.remoteId ?? found.get(canonical(type, property, value))?.id
+  const ids = [...new Set(rows.flatMap((row) => known(row) ?? []))]
   if (ids.length > 0) {
     const reply = await client.batch(type, 'archive', { inputs: ids.map((id) => ({ id })) })
     if (reply.status !== 204)
@@ -201,7 +205,7 @@ async function* stepBack(work: Work, kept: readonly Said[]): AsyncGenerator<Outc
 }
 
 /** Parts in which no id occurs twice, in order. */
-export function rounds<T>(items: readonly T[], idOf: (item: T) => string): T[][] {
+function rounds<T>(items: readonly T[], idOf: (item: T) => string): T[][] {
   const parts: T[][] = []
   const times = new Map<string, number>()
   for (const item of items) {
