@@ -92,8 +92,10 @@ function readEvent(fields: Fields): { readonly event: Event } | Problem {
   if (other !== undefined) return { field: other, message: `An event has no field "${other}".` }
   if (typeof eventName !== 'string' || eventName === '')
     return { field: 'eventName', message: 'eventName must be a text that is not empty.' }
-  const problem = longText('eventName', eventName) ?? valueProblem(value) ?? timeProblem(time)
+  const problem = longText('eventName', eventName) ?? valueProblem(value)
   if (problem) return problem
+  const ms = readTime(time)
+  if (typeof ms === 'object') return ms
   const who = readUser(user)
   if ('field' in who) return who
   const more = readMetadata(metadata)
@@ -102,7 +104,7 @@ function readEvent(fields: Fields): { readonly event: Event } | Problem {
     event: {
       eventName,
       ...(value === undefined ? {} : { value }),
-      ...(time === undefined ? {} : { time }),
+      ...(ms === undefined ? {} : { time: ms }),
       user: who.user,
       ...(more.metadata === undefined ? {} : { metadata: more.metadata }),
     },
@@ -123,10 +125,12 @@ function valueProblem(value: Value | undefined): Problem | undefined {
   return typeof value === 'string' ? longText('value', value) : { field: 'value', message: 'value must be a number or a text.' }
 }
 
-function timeProblem(time: Value | undefined): Problem | undefined {
+/** Milliseconds since 1970, as all of Statsig's SDKs send a time; the specification takes ISO texts too, the SDKs refuse them. */
+function readTime(time: Value | undefined): number | undefined | Problem {
   if (time === undefined) return undefined
-  if (typeof time === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(time) && !Number.isNaN(Date.parse(time))) return undefined
-  if (typeof time === 'number' && Number.isInteger(time) && time >= LEAST_MS) return undefined
+  const iso = typeof time === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(time)
+  const ms = iso ? Date.parse(time) : time
+  if (typeof ms === 'number' && Number.isInteger(ms) && (iso || ms >= LEAST_MS)) return ms
   const message = 'time must be a timestamp, or whole milliseconds since 1970 (a date or seconds: cast it in the model).'
   return { field: 'time', message }
 }
@@ -138,6 +142,8 @@ function readUser(given: Value | undefined): { readonly user: Event } | Problem 
     if (USER_TEXTS.includes(name)) {
       const text = textOf(value)
       if (text === undefined) return { field, message: `${field} must be a text.` }
+      const long = name === 'userID' ? longText(field, text) : undefined
+      if (long) return long
       user[name] = text
     } else if (name === 'customIDs') {
       const ids = Object.entries(record(value) as Event).map(([type, id]) => [type, textOf(id)] as const)

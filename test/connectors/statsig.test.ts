@@ -1,6 +1,8 @@
 /** Statsig beyond the conformance suite: messages, the segment that is made, values of events, contradictions. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { gunzipSync } from 'node:zlib'
+import statsigNode, { type Statsig } from 'statsig-node'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import connector from '../../connectors/statsig/index.ts'
 import fake from '../../fakes/statsig/index.ts'
@@ -92,6 +94,15 @@ describe('the account', () => {
     served.fault(({ write: writes }) => (writes ? { kind: 'status', status: 403 } : undefined))
     const { error } = await write(open({ segment: 'pro_customers' }), members('u1'))
     expect(error).toMatchObject({ code: 'CDP3002', hint: expect.stringContaining('read and write') as string })
+  })
+})
+
+describe('a service that is not there', () => {
+  it('is no bug: the run says that it could not be asked', async () => {
+    await trial({ destination: { ...served.destination, base_url: 'http://127.0.0.1:1' } }, async (it) => {
+      const { code, record } = await it.run()
+      expect([code, record.error?.code]).toEqual([1, 'CDP3201'])
+    })
   })
 })
 
@@ -190,7 +201,7 @@ describe('an event', () => {
     expect(body).toContain('"value":12345678901234567890.5')
     expect(JSON.parse(body).events[0]).toMatchObject({
       eventName: 'e',
-      time,
+      time: Date.parse(time),
       user: {
         userID: '7',
         custom: { vip: true },
@@ -202,10 +213,54 @@ describe('an event', () => {
     expect(body).not.toContain('null')
   })
 
+  it('is the same as Statsig’s own Node SDK makes of it', async () => {
+    const bodies: string[] = []
+    const server = createServer((request, response) => {
+      const chunks: Buffer[] = []
+      request.on('data', (chunk: Buffer) => chunks.push(chunk))
+      request.on('end', () => {
+        const body = Buffer.concat(chunks)
+        if (request.url === '/v1/log_event')
+          bodies.push((request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body).toString('utf8'))
+        response.writeHead(202, { 'content-type': 'application/json' }).end('{"success":true}')
+      })
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const api = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`
+    // Its types speak of a module that it is not when Node loads it.
+    const sdk = statsigNode as unknown as typeof Statsig
+    await sdk.initialize('secret-sandbox', { api, disableDiagnostics: true, disableIdListsSync: true, disableRulesetsSync: true })
+    const user = {
+      userID: '7',
+      email: 'a@b.c',
+      customIDs: { companyID: '9' },
+      custom: { vip: true },
+      statsigEnvironment: { tier: 'staging' },
+    }
+    sdk.logEventObject({ eventName: 'e', user, value: 9.5, metadata: { currency: 'EUR' }, time: Date.parse(time) as never })
+    await sdk.flush()
+    await sdk.shutdownAsync()
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+    const theirs = bodies.flatMap<any>((body) => JSON.parse(body).events).find(({ eventName }) => eventName === 'e')
+    const { secondaryExposures: _, statsigMetadata: __, ...event } = theirs
+    delete event.user.privateAttributes
+
+    const fields = { 'user.userID': 7, 'user.email': 'a@b.c', 'user.customIDs.companyID': 9, 'user.custom.vip': true }
+    const more = { 'user.statsigEnvironment.tier': 'staging', value: 9.5, 'metadata.currency': 'EUR', time }
+    await write(open(), events('event', { ...fields, ...more }))
+    expect(JSON.parse(served.exchanges[0]?.request.text ?? '').events).toEqual([event])
+  })
+
   it('goes through the webhook under the names of the webhook', async () => {
     await write(open(), events('event-webhook', { time, value: 'x' }))
     expect(served.exchanges[0]?.request).toMatchObject({ method: 'POST', path: '/v1/webhooks/event_webhook' })
-    expect(served.exchanges[0]?.request.json()).toEqual({ event: 'e', value: 'x', timestamp: time, user: { userID: 'u' } })
+    expect(served.exchanges[0]?.request.json()).toEqual({
+      event: 'e',
+      value: 'x',
+      timestamp: Date.parse(time),
+      user: { userID: 'u' },
+    })
   })
 
   it.each<[string, Fields, string, RegExp]>([
@@ -215,6 +270,7 @@ describe('an event', () => {
     ['a value that is neither number nor text', { value: true }, 'value', /number or a text/],
     ['a date for a time', { time: '2026-01-01' }, 'time', /cast it/],
     ['seconds for a time', { time: 1767225600 }, 'time', /milliseconds/],
+    ['a long user id', { 'user.userID': 'x'.repeat(129) }, 'user.userID', /129 characters/],
     ['nobody', { 'user.userID': null }, 'user.userID', /needs user.userID/],
     ['a user field of its own', { 'user.plan': 'pro' }, 'user.plan', /user\.custom\.plan/],
     ['a tier that is none', { 'user.statsigEnvironment.tier': 'prod' }, 'user.statsigEnvironment.tier', /production/],

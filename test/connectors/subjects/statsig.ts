@@ -44,7 +44,7 @@ function event(object: string): ObjectSubject {
       return {
         eventName: one[names[0]],
         value: one['value'],
-        time: one[names[1]],
+        time: new Date(one[names[1]] as number).toISOString(),
         'user.userID': userID,
         'user.customIDs.companyID': customIDs?.['companyID'],
         'metadata.n': n,
