@@ -15,8 +15,8 @@ import {
 } from '../../src/index.ts'
 import { type Api, type Json, openApi, textOf } from './client.ts'
 import { type Config, config, type Options, options } from './config.ts'
-import { followJob, type Job, opOfJob, runJob } from './jobs.ts'
-import { checkCampaign, MEMBER, writeMembers } from './members.ts'
+import { fitsFile, followJob, type Job, opOfJob, runJob } from './jobs.ts'
+import { checkCampaign, inCampaign, listMembers, MEMBER, writeMembers } from './members.ts'
 import { find } from './query.ts'
 import { COLLECTION, columnsOf, deleteIds, isRow, namesIn, recordOf, type Row, rowOf, sendRows } from './rows.ts'
 import { type Described, type Field, fieldInfos, openSchema, type Schema } from './schema.ts'
@@ -111,6 +111,7 @@ function destination(org: Org): Destination {
       return found.map((records) => (records.length === 1 ? idOf(records[0]) : null))
     },
     read: (object, matches) => readRecords(org, object, matches),
+    list: () => listMembers(api, options.campaign_id ?? ''),
   }
 }
 
@@ -163,8 +164,14 @@ async function* writeRecords(org: Org, batch: Batch): AsyncIterable<Outcome | Jo
   const job: Job = { object, op: op === 'insert' ? 'insert' : 'upsert', by, exists: op === 'insert' ? by.name : undefined }
   // Inserts that fit one request go in one, more of them as a job: no row may be in doubt because of another request.
   const most = op === 'insert' ? Math.min(COLLECTION, org.config.bulk_above) : org.config.bulk_above
-  if (rows.length > most) yield* runJob(api, org.io, job, rows)
-  else yield* collect(api, job, rows)
+  const inFile = rows.length > most ? rows.filter(fitsFile) : []
+  const file = new Set(inFile)
+  if (inFile.length > 0) yield* runJob(api, org.io, job, inFile)
+  yield* collect(
+    api,
+    job,
+    rows.filter((row) => !file.has(row)),
+  )
   yield* renameRecords(org, object, job, renamed)
 }
 
@@ -260,9 +267,10 @@ async function* deleteRecords(org: Org, { object, changes }: Batch): AsyncIterab
 /** Ids that one request reads (REST API Developer Guide, "Get Records Using sObject Collections"). */
 const READ = 2000
 
-async function readRecords({ api, schema }: Org, object: string, matches: readonly Fields[]): Promise<readonly (Fields | null)[]> {
+async function readRecords({ api, schema, options }: Org, object: string, matches: readonly Fields[]): Promise<readonly (Fields | null)[]> {
   const described = await schema(object)
-  const found = await find(api, described, matches)
+  const where = object === MEMBER ? inCampaign(options.campaign_id ?? '') : undefined
+  const found = await find(api, described, matches, [], where)
   const ids = found.map((records) => (records.length === 1 ? idOf(records[0]) : null))
   const wanted = [...new Set(ids.filter((id) => id !== null))]
   const byId = new Map<string, Fields>()

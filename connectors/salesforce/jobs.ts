@@ -29,9 +29,6 @@ export interface Job {
 
 /** Begins a job with these rows and follows it to its end. Yields its id before anything can be applied. */
 export async function* runJob(api: Api, io: ConnectorIO, job: Job, rows: readonly Row[]): AsyncIterable<Outcome | JobToken> {
-  const { file, sent, outcomes } = fileOf(job, rows)
-  yield* outcomes
-  if (sent.length === 0) return
   const created = await api.request({
     method: 'POST',
     path: '/jobs/ingest',
@@ -54,10 +51,10 @@ export async function* runJob(api: Api, io: ConnectorIO, job: Job, rows: readonl
     method: 'PUT',
     path: `/jobs/ingest/${id}/batches`,
     route: '/jobs/ingest/…/batches',
-    body: file,
+    body: fileOf(rows),
     headers: { 'content-type': 'text/csv; charset=UTF-8' },
   })
-  const changes = sent.map(({ change }) => change)
+  const changes = rows.map(({ change }) => change)
   const closed = await api.request({
     method: 'PATCH',
     path: `/jobs/ingest/${id}`,
@@ -75,21 +72,21 @@ export async function* runJob(api: Api, io: ConnectorIO, job: Job, rows: readonl
   yield* followJob(api, io, id, job, changes)
 }
 
-/** The file, the rows that are in it, and the outcomes of those that can't be. */
-function fileOf({ by }: Job, rows: readonly Row[]): { file: string; sent: readonly Row[]; outcomes: readonly Outcome[] } {
-  const outcomes: Outcome[] = []
-  const sent = rows.filter(({ change, values }) => {
-    const column = [...values].find(([, value]) => value === NOTHING)?.[0]
-    if (column === undefined) return true
-    const message = `${column.name}: the text ${NOTHING} would clear the field in Bulk API 2.0.`
-    outcomes.push({ key: change.key, result: 'rejected', code: 'INVALID_VALUE', message, field: column.name })
-    return false
-  })
-  const columns = new Set<Column>([by])
-  for (const { values } of sent) for (const column of values.keys()) columns.add(column)
+/**
+ * Whether a CSV file can say it: not the text that clears, and not that a row has no parent, for how a file with
+ * parents' external ids does that Salesforce does not say.
+ */
+export function fitsFile({ values }: Row): boolean {
+  return ![...values].some(([{ parent }, value]) => value === NOTHING || (parent !== null && value === null))
+}
+
+/** The match field is in every row. */
+function fileOf(rows: readonly Row[]): string {
+  const columns = new Set<Column>()
+  for (const { values } of rows) for (const column of values.keys()) columns.add(column)
   const header = [...columns]
-  const lines = sent.map(({ values }) => header.map((column) => cellOf(values.get(column))))
-  return { file: encodeCsv([header.map(({ name }) => name), ...lines]), sent, outcomes }
+  const lines = rows.map(({ values }) => header.map((column) => cellOf(values.get(column))))
+  return encodeCsv([header.map(({ name }) => name), ...lines])
 }
 
 /** Waits for a job and yields what became of these changes; rows it does not name are left unknown. */

@@ -1,11 +1,20 @@
 /** CampaignMember: contacts and leads of one campaign, as a set. */
-import { type Batch, type Change, type Outcome, Refused, type Value } from '../../src/index.ts'
+import { type Batch, type Change, type Fields, type Outcome, Refused, type Value } from '../../src/index.ts'
 import type { Api } from './client.ts'
 import { find } from './query.ts'
 import { chunks, columnsOf, deleteIds, isRow, namesIn, recordOf, type Row, rowOf, sendRows } from './rows.ts'
 import type { Schema } from './schema.ts'
 
 export const MEMBER = 'CampaignMember'
+
+/** SOQL. The id was checked to be one. */
+export const inCampaign = (campaign: string): string => `CampaignId = '${campaign}'`
+
+/** Every member of a campaign. */
+export async function* listMembers(api: Api, campaign: string): AsyncIterable<Fields> {
+  for await (const { ContactId, LeadId } of api.query(`SELECT ContactId, LeadId FROM ${MEMBER} WHERE ${inCampaign(campaign)}`))
+    yield { ContactId: ContactId ?? null, LeadId: LeadId ?? null }
+}
 
 /** The campaign of the options. Throws Refused when there is none, or Salesforce has none of this id. */
 export async function checkCampaign(api: Api, schema: Schema, id: string | undefined): Promise<string> {
@@ -33,7 +42,7 @@ export async function* writeMembers(api: Api, schema: Schema, campaign: string, 
 async function idsOf(api: Api, schema: Schema, campaign: string, changes: readonly Change[]): Promise<Map<Change, string>> {
   const members = await schema(MEMBER)
   const matches = changes.map((change) => ({ [whoOf(change)]: change.match[whoOf(change)] ?? null }))
-  const found = await find(api, members, matches, [], `CampaignId = '${campaign}'`)
+  const found = await find(api, members, matches, [], inCampaign(campaign))
   const ids = changes.map((change, i) => [change, found[i]?.[0]?.['Id']] as const)
   return new Map(ids.filter((entry): entry is readonly [Change, string] => typeof entry[1] === 'string'))
 }

@@ -151,6 +151,8 @@ export class BulkJobs {
     const bad = header.find((name) => !knownColumn(job.type, name))
     const needsId = job.operation === 'update' || job.operation === 'delete'
     if (bad !== undefined) job.errorMessage = `InvalidBatch : Field name not found : ${bad}`
+    // The words for it are not documented; a column that stands twice can't be told from itself.
+    else if (new Set(header).size < header.length) job.errorMessage = 'InvalidBatch : A field stands twice in the header'
     else if (needsId && !header.includes('Id')) job.errorMessage = 'InvalidBatch : Id not specified'
     else if (job.operation === 'delete' && header.length > 1) job.errorMessage = 'InvalidBatch : Too many columns for a delete'
     const broken = lines.some((cells) => cells.length !== header.length)
