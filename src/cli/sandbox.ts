@@ -40,7 +40,8 @@ async function sandbox(session: Session, { port, only, json }: Flags): Promise<v
       ? JSON.stringify({ format_version: 1, url, destinations }, null, 2) + '\n'
       : `# For cdp-sync.yaml; take those that you want to try.\n${destinationsYaml(destinations)}`,
   )
-  session.say(`The sandbox listens on ${url}/ until it is ended (Ctrl+C). Look there in a browser. It forgets everything when it ends.`)
+  session.say(`The sandbox listens on ${url}/ until it is ended (Ctrl+C). Look there in a browser.`)
+  session.say('It begins empty, whatever was delivered to an earlier one: cdp-sync run --full-refresh fills it again.')
   if (!session.signal.aborted) await new Promise((resolve) => session.signal.addEventListener('abort', resolve, { once: true }))
   await running.close()
 }

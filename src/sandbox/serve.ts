@@ -18,15 +18,15 @@ export interface Sandbox {
 }
 
 /** Requests that the page can still show. */
-const REMEMBER = 200
+const REMEMBER = 60
 /** The largest order the page sends is far below. */
 const MAX_ORDER = 10_000
 
 /** Port 0: any free one. Throws CDP6010 when the port is taken. */
 export async function startSandbox(fakes: readonly Fake[], port: number): Promise<Sandbox> {
   const parts: Part[] = []
-  // Whoever shows the state asks for it again only when this number has moved.
-  let version = 1
+  // Whoever shows the state asks for it again only when this number has moved; another sandbox begins at another one.
+  let version = Date.now()
   const site = pageFiles()
   const other = (request: IncomingMessage, response: ServerResponse): void => {
     answer({ parts, site, version: () => version, moved: () => void version++ }, request, response).catch(() => response.destroy())

@@ -2,13 +2,13 @@
 import { request } from 'node:http'
 import { parse } from 'yaml'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import webhook from '../../fakes/webhook.ts'
 import { main } from '../../src/cli/main.ts'
 import { startSandbox, type Sandbox } from '../../src/sandbox/serve.ts'
 import { cli, terminal } from '../support/run-cli.ts'
+import { box } from './support.ts'
 
 let sandbox: Sandbox
-beforeAll(async () => void (sandbox = await startSandbox([webhook], 0)))
+beforeAll(async () => void (sandbox = await startSandbox([box], 0)))
 afterAll(() => sandbox.close())
 
 interface Answer {
@@ -34,20 +34,18 @@ function ask(method: string, path: string, headers: Record<string, string> = {},
 }
 
 const state = async (query = ''): Promise<any> => JSON.parse((await ask('GET', `/api/state${query}`)).text)
-const change = (key: string): object => ({ op: 'upsert', key, match: {}, fields: { name: `name ${key}` }, id: key })
 const deliver = (...keys: string[]): Promise<Response> =>
-  fetch(`${sandbox.url}/webhook/changes`, {
+  fetch(`${sandbox.url}/box/records`, {
     method: 'POST',
-    headers: { authorization: `Basic ${Buffer.from('sandbox:receiver-password').toString('base64')}` },
-    body: JSON.stringify({ sync: 's', run: 'r', changes: keys.map(change) }),
+    body: JSON.stringify({ records: keys.map((key) => ({ key, name: `name ${key}` })) }),
   })
-const order = (it: object): Promise<Answer> => ask('POST', '/api/fault', {}, { fake: 'webhook', order: it })
+const order = (it: object): Promise<Answer> => ask('POST', '/api/fault', {}, { fake: 'box', order: it })
 
 describe("the sandbox's API", () => {
   it('tells records, requests and how to reach the service, and nothing when nothing moved', async () => {
     await deliver('1', '2')
     const { version, fakes, shown } = await state()
-    expect(fakes).toMatchObject([{ name: 'webhook', requests: 1, records: 2, broken: { failure: null, delay: 0, rows: 0 } }])
+    expect(fakes).toMatchObject([{ name: 'box', requests: 1, records: 2, broken: { failure: null, delay: 0, rows: 0 } }])
     expect(shown.collections[0]).toEqual({
       name: 'records',
       total: 2,
@@ -58,8 +56,8 @@ describe("the sandbox's API", () => {
         ['2', 'name 2'],
       ],
     })
-    expect(shown.requests[0]).toMatchObject({ n: 1, method: 'POST', path: '/changes', write: true, status: 200 })
-    expect(parse(shown.yaml)).toEqual({ destinations: { webhook: sandbox.destinations['webhook'] } })
+    expect(shown.requests[0]).toMatchObject({ n: 1, method: 'POST', path: '/records', write: true, status: 200 })
+    expect(parse(shown.yaml)).toEqual({ destinations: { box: sandbox.destinations['box'] } })
     expect((await ask('GET', `/api/state?seen=${version}`)).status).toBe(204)
     await deliver('3')
     expect((await state(`?seen=${version}`)).shown.collections[0].total).toBe(3)
@@ -99,7 +97,7 @@ describe("the sandbox's API", () => {
     ['GET', '/'],
     ['GET', '/api/state'],
     ['POST', '/api/reset'],
-    ['POST', '/webhook/changes'],
+    ['POST', '/box/records'],
   ])('refuses %s %s under a name that is not of this machine', async (method, path) => {
     expect((await ask(method, path, { host: 'rebound.example:8765' }, method === 'POST' ? { fake: null } : undefined)).status).toBe(403)
     expect((await ask(method, path, { host: '127.0.0.1.example.com' }, method === 'POST' ? { fake: null } : undefined)).status).toBe(403)

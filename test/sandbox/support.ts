@@ -25,6 +25,30 @@ export function startBrowser(): Promise<Browser> {
   return chromium.launch({ ...(executablePath === undefined ? {} : { executablePath }), args: ['--no-sandbox', '--disable-dev-shm-usage'] })
 }
 
+interface Body {
+  readonly records: readonly { readonly key: string }[]
+}
+
+/** A service that asks for no login: for what is the sandbox's own. */
+export const box: Fake = {
+  name: 'box',
+  description: 'Keeps what is posted to /records.',
+  destination: (url) => ({ url }),
+  create(control) {
+    const records = new Map<string, { readonly key: string }>()
+    return {
+      isWrite: ({ method }) => method === 'POST',
+      records: () => ({ records: [...records.values()] }),
+      failure: (status) => ({ status, json: { message: `failed with ${status}` } }),
+      handle(request) {
+        const sent = (request.json() as Body).records
+        for (const record of sent) if (!control.refusesRow()) records.set(record.key, record)
+        return { status: 200, json: {} }
+      },
+    }
+  },
+}
+
 /** A second service, so that there is something to choose. */
 const other: Fake = { ...webhook, name: 'other', description: 'Another one.' }
 
