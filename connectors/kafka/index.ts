@@ -125,8 +125,8 @@ interface Client {
 function clientOf(given: Config): { (): Promise<Client>; close(): Promise<void> } {
   let made: Client | undefined
   async function client(): Promise<Client> {
-    const { Kafka: Constructor } = await import('kafkajs')
-    made ??= create(new Constructor(kafkaConfig(given)), await partitioner())
+    const { Kafka: Constructor, Partitioners } = await import('kafkajs')
+    made ??= create(new Constructor(kafkaConfig(given)), Partitioners.DefaultPartitioner)
     await made.admin.connect()
     return made
   }

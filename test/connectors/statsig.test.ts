@@ -324,7 +324,7 @@ describe('an event', () => {
 it('what is sent in a window is limited as Statsig says', () => {
   const limits = connector.limits as (settings: unknown, op: string, object: string) => { windows?: unknown; rows: number }
   expect(limits({}, 'upsert', 'id-list')).toMatchObject({
-    rows: 100_000,
+    rows: 25_000,
     windows: [
       { requests: 12, seconds: 10 },
       { requests: 900, seconds: 900 },
