@@ -26,7 +26,10 @@ const options = z.strictObject({
     .min(1)
     .optional()
     .describe('The message, a template in Slack’s mrkdwn. With `blocks` it is what notifications show. Default: `{{ fields.text }}`.'),
-  blocks: z.array(z.unknown()).optional().describe('The message as Block Kit: a list of blocks as YAML, its strings are templates.'),
+  blocks: z
+    .union([z.array(z.unknown()), z.string().min(1)])
+    .optional()
+    .describe('The message as Block Kit: a list of blocks as YAML, its strings are templates; or one expression that gives the list.'),
 })
 
 type Config = z.infer<typeof config>

@@ -1,16 +1,5 @@
 /** A message from its templates: what rows bring is escaped where Slack would read it as a mention or a link. */
-import {
-  type Batch,
-  CdpError,
-  type Change,
-  compileBody,
-  type Compiled,
-  compileText,
-  type Fields,
-  Refused,
-  type RequestScope,
-  type Value,
-} from '../../src/index.ts'
+import { type Batch, type Change, compileBody, compileText, Refused, type Value } from '../../src/index.ts'
 
 /** "chat.postMessage": longer texts are cut. */
 const LONGEST_TEXT = 40_000
@@ -50,30 +39,23 @@ export function compileMessage(templates: Templates): {
   readonly problems: readonly Problem[]
   readonly make: (batch: Batch, change: Change) => Message | Flaw
 } {
+  const { channel, blocks } = templates
+  const text = templates.text ?? (blocks === undefined ? DEFAULT_TEXT : undefined)
   const problems: Problem[] = []
-  const fail = (path: readonly (string | number)[], { message, hint }: CdpError): void =>
-    void problems.push({ path, message: hint === undefined ? message : `${message} ${hint}` })
-  function compiled(name: 'channel' | 'text', source: string | undefined): Compiled<string> | undefined {
-    if (source === undefined) return undefined
-    try {
-      return compileText(source, { many: false })
-    } catch (error) {
-      if (!(error instanceof CdpError)) throw error
-      fail([name], error)
-      return undefined
-    }
-  }
-  const channel = compiled('channel', templates.channel)
-  const text = compiled('text', templates.text ?? (templates.blocks === undefined ? DEFAULT_TEXT : undefined))
-  const blocks = compileBody(templates.blocks, { many: false }, (path, error) => fail(['blocks', ...path], error))
+  // As they are written: a problem names what its author knows.
+  compileBody({ channel, text, blocks }, { many: false }, (path, { message, hint }) =>
+    problems.push({ path, message: hint === undefined ? message : `${message} ${hint}` }),
+  )
+  if (problems.length > 0) return { problems, make: () => ({ code: 'template', message: 'The templates can not be read.' }) }
+  const channelOf = channel === undefined ? undefined : compileText(channel, { many: false })
+  const textOf = text === undefined ? undefined : compileText(escaping(text), { many: false })
+  const blocksOf = compileBody(formatted(blocks), { many: false }, () => undefined)
   return {
     problems,
-    make(batch, change) {
-      const plain = scopeOf(batch, change, (value) => value)
-      const escaped = scopeOf(batch, change, escapedText)
+    make({ run, sync }, { key, op, match, fields, id }) {
+      const scope = { run, sync, rows: [{ key, op, match, fields, id, previous_match: null, remote_id: null }] }
       try {
-        const list = choose(templates.blocks, blocks(plain), blocks(escaped), null)
-        return checked(channel?.(plain).trim(), text?.(escaped) ?? '', list ?? [])
+        return checked(channelOf?.(scope).trim(), textOf?.(scope) ?? '', blocksOf(scope) ?? [])
       } catch (error) {
         if (error instanceof Refused) return { code: error.code, message: error.message }
         throw error
@@ -82,30 +64,28 @@ export function compileMessage(templates: Templates): {
   }
 }
 
+const RAW = /(\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\})/s
+const OUTPUT = /\{\{(-?)((?:"[^"]*"|'[^']*'|[^}"']|\}(?!\}))*?)(-?)\}\}/g
 /** "Formatting text for app surfaces", "Escaping text": the three characters with which mentions, links and entities begin. */
-const escapedText = (value: Value): Value =>
-  typeof value === 'string' ? value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;') : value
+const ESCAPES = ' | replace: "&", "&amp;" | replace: "<", "&lt;" | replace: ">", "&gt;" '
 
-/** Lists and objects in fields stay as they are: a column that holds blocks is no text of a person. */
-function scopeOf({ run, sync }: Batch, change: Change, treat: (value: Value) => Value): RequestScope {
-  const all = (fields: Fields): Fields => Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, treat(value)]))
-  const { key, op, match, fields, id } = change
-  const row = { key: treat(key) as string, op, match: all(match), fields: all(fields), previous_match: null, remote_id: null, id }
-  return { run, sync, rows: [row] }
-}
+const escaped = (part: string): string =>
+  part.replace(OUTPUT, (_, left: string, value: string, right: string) => `{{${left}${value}${ESCAPES}${right}}}`)
 
-/** Texts that Slack formats are taken from the escaped rendering; URLs, plain texts and values from the other. */
-function choose(source: unknown, plain: Value | undefined, escaped: Value | undefined, name: string | null): Value | undefined {
-  if (typeof source === 'string') return typeof plain === 'string' && name === 'text' ? escaped : plain
-  if (Array.isArray(source) && Array.isArray(plain) && Array.isArray(escaped))
-    return (plain as readonly Value[]).map((item, i) => choose(source[i], item, (escaped as readonly Value[])[i], null) ?? null)
-  if (!isObject(source) || !isObject(plain) || !isObject(escaped)) return plain
-  const formatted = source['type'] === 'mrkdwn' || source['type'] === 'markdown'
-  const entries = Object.entries(plain).map(([key, value]) => [
-    key,
-    choose(source[key], value, escaped[key] as Value, formatted ? key : null),
-  ])
-  return Object.fromEntries(entries) as Record<string, Value>
+/** The template with every value that it prints escaped: what its author wrote is markup, what rows bring is not. */
+const escaping = (template: string): string =>
+  template
+    .split(RAW)
+    .map((part, i) => (i % 2 === 1 ? part : escaped(part)))
+    .join('')
+
+/** Blocks whose formatted texts are escaped. URLs, plain texts and expressions that give whole blocks stay as they are. */
+function formatted(source: unknown): unknown {
+  if (Array.isArray(source)) return source.map(formatted)
+  if (!isObject(source)) return source
+  const { type, text } = source
+  const members = Object.fromEntries(Object.entries(source).map(([name, member]) => [name, formatted(member)]))
+  return (type === 'mrkdwn' || type === 'markdown') && typeof text === 'string' ? { ...members, text: escaping(text) } : members
 }
 
 const flaw = (code: string, message: string, field: string): Flaw => ({ code, message, field })

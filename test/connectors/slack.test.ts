@@ -68,6 +68,20 @@ describe('a message', () => {
     expect(messages()[0]?.['text']).toBe('*New:* &lt;!channel&gt; &amp; &lt;@U1&gt; <https://example.com/?a=1&amp;b=2|open>')
   })
 
+  it('is escaped after its template has worked with the values as they are', async () => {
+    const text =
+      '{% if fields.name == "A&B" %}<https://example.com/?q={{ fields.name | url_encode }}|{{- fields.name | truncate: 2, "" -}}>{% endif %}{% raw %} {{ x }}{% endraw %}{{ "}}" }}{{ fields.none }}'
+    await post({ text }, { name: 'A&B', none: null })
+    expect(messages()[0]?.['text']).toBe('<https://example.com/?q=A%26B|A&amp;> {{ x }}}}')
+  })
+
+  it('is all blocks of a column where one expression gives them', async () => {
+    const section = { type: 'section', text: { type: 'mrkdwn', text: '<https://example.com|x>' } }
+    await post({ blocks: '{{ fields.blocks }}' }, { blocks: [section] })
+    expect(messages()[0]?.['blocks']).toEqual([section])
+    expect((await post({ blocks: '{{ fields.blocks }}' }, { blocks: 'x' })).outcomes).toMatchObject([{ code: 'invalid_blocks' }])
+  })
+
   it('in blocks is escaped in formatted texts alone: URLs, plain texts and columns that hold blocks stay', async () => {
     const text = (type: string, value: string) => ({ type, text: value })
     const blocks = [
