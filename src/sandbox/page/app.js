@@ -14,7 +14,7 @@ const count = (n) => n.toLocaleString('en-US')
 const many = (n, thing) => `${count(n)} ${thing}${n === 1 ? '' : 's'}`
 
 /** The name of the fake that is shown, the question that was answered last, and its answer's version. */
-let chosen = decodeURIComponent(location.hash.slice(1)) || null
+let chosen = location.hash.slice(1) || null
 let asked = ''
 let version = 0
 let timer
@@ -101,7 +101,7 @@ function showFakes(fakes, current) {
 
 function choose(name) {
   chosen = name
-  history.replaceState(null, '', `#${encodeURIComponent(name)}`)
+  history.replaceState(null, '', `#${name}`)
   void refresh()
 }
 
@@ -204,8 +204,12 @@ const tell = (order, done) => post('/api/fault', { fake: current(), order }, don
 function onSubmit(id, act) {
   $(id).addEventListener('submit', (event) => {
     event.preventDefault()
-    act($(id).elements)
+    void act($(id).elements)
   })
+}
+
+function onClick(id, act) {
+  $(id).addEventListener('click', () => void act())
 }
 
 onSubmit('fail', ({ requests, failure }) =>
@@ -213,10 +217,6 @@ onSubmit('fail', ({ requests, failure }) =>
 )
 onSubmit('refuse', ({ rows }) => tell({ kind: 'refuse', rows: rows.valueAsNumber }, 'Done: rows will be refused.'))
 onSubmit('delay', ({ ms }) => tell({ kind: 'delay', ms: ms.valueAsNumber }, 'Done: answers are delayed.'))
-function onClick(id, act) {
-  $(id).addEventListener('click', () => void act())
-}
-
 onClick('heal', () => tell({ kind: 'none' }, 'Done: nothing goes wrong any more.'))
 onClick('forget', () => post('/api/reset', { fake: current() }, 'Done: this service is empty.'))
 onClick('forget-all', () => post('/api/reset', { fake: null }, 'Done: all services are empty.'))
