@@ -78,6 +78,7 @@ export async function members(http: Http, matches: readonly Fields[], name: stri
     if (contact === null || contact === 'ambiguous' || wanted === undefined) found.push(false)
     else {
       const path = `/contacts/${part(text(contact['id']) ?? '')}/${inCompany ? 'companies' : 'tags'}`
+      // A first page of 50 companies; what is not on it is put there again, which changes nothing.
       const list = objects(member((await http.request({ method: 'GET', path })).json(), 'data'))
       found.push(list.some((one) => text(one['id']) === wanted))
     }
