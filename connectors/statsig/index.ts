@@ -110,6 +110,7 @@ export default defineConnector<Config, Options>({
         else yield* segment.write(batch)
       },
       list: () => segment.list(),
+      read: (_, matches) => segment.read(matches),
     }
   },
 })

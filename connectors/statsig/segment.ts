@@ -12,6 +12,7 @@ export interface Segment {
   find(): Promise<boolean>
   write(batch: Batch): AsyncIterable<Outcome>
   list(): AsyncIterable<Fields>
+  read(matches: readonly Fields[]): Promise<(Fields | null)[]>
 }
 
 /** Ids per page of the list; the largest that Statsig takes is not published. */
@@ -53,6 +54,34 @@ export function segmentOf(http: Http, { segment = '', create, id_type }: Options
     made = true
   }
 
+  async function* list(): AsyncIterable<Fields> {
+    for (let page = 1; ; page++) {
+      const query = { limit: PAGE, page }
+      const reply = await http.request({ method: 'GET', path: `${path}/id_list`, query, accept: create ? [404] : undefined })
+      // A segment that the first run is to make has no members.
+      if (reply.status === 404) return
+      const body = record(reply.json())
+      const { ids } = record(body['data'])
+      if (!Array.isArray(ids)) throw new UnknownOutcome('no_ids', 'Statsig answered without a list of ids.')
+      for (const id of ids as Value[]) yield { id }
+      if (record(body['pagination'])['nextPage'] == null || ids.length === 0) return
+    }
+  }
+
+  // Single ids can't be asked for. Many questions come in a row, so the answer is kept, unless it is none.
+  let listed: Promise<Set<string>> | undefined
+  async function collect(): Promise<Set<string>> {
+    const ids = new Set<string>()
+    let whole = false
+    try {
+      for await (const { id } of list()) ids.add(idOf(id))
+      whole = true
+    } finally {
+      if (!whole) listed = undefined
+    }
+    return ids
+  }
+
   return {
     find,
     async *write({ op, changes }) {
@@ -71,14 +100,10 @@ export function segmentOf(http: Http, { segment = '', create, id_type }: Options
         throw new UnknownOutcome('no_confirmation', 'Statsig answered 2xx, but not that it changed the list.')
       for (const { key } of changes) yield { key, result: 'ok' }
     },
-    async *list() {
-      for (let page = 1; ; page++) {
-        const reply = record((await http.request({ method: 'GET', path: `${path}/id_list`, query: { limit: PAGE, page } })).json())
-        const { ids } = record(reply['data'])
-        if (!Array.isArray(ids)) throw new UnknownOutcome('no_ids', 'Statsig answered without a list of ids.')
-        for (const id of ids as Value[]) yield { id }
-        if (record(reply['pagination'])['nextPage'] == null || ids.length === 0) return
-      }
+    list,
+    async read(matches) {
+      const ids = await (listed ??= collect())
+      return matches.map((match) => (ids.has(idOf(match['id'])) ? match : null))
     },
   }
 }

@@ -134,6 +134,7 @@ describe('a segment', () => {
   it('is made once when asked, with its kind of id', async () => {
     const destination = open({ segment: 'new_list', create: true, id_type: 'companyID' })
     expect(await destination.describe?.('id-list')).toEqual([])
+    expect(await open({ segment: 'new_list', create: true }).read?.('id-list', [{ id: 'a' }])).toEqual([null])
     expect(served.records()['segments']).toHaveLength(3)
     await write(destination, members('a'))
     await write(destination, members('b'))
@@ -162,6 +163,10 @@ describe('a segment', () => {
     const listed: unknown[] = []
     for await (const one of destination.list?.('id-list') ?? []) listed.push(one['id'])
     expect(listed).toEqual(ids)
+    served.fault(({ request }) => (request.query.get('page') === '2' ? { kind: 'status', status: 500 } : undefined))
+    await expect(destination.read?.('id-list', [{ id: 'u0' }])).rejects.toMatchObject({ name: 'UnknownOutcome' })
+    served.fault(() => undefined)
+    expect(await destination.read?.('id-list', [{ id: 'u2099' }, { id: 'x' }])).toEqual([{ id: 'u2099' }, null])
   })
 
   it('that is busy asks its rows to come back', async () => {
