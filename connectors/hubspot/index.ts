@@ -137,6 +137,7 @@ export default defineConnector<Config, Options>({
       },
       write: (batch) => set(batch.object)?.write(batch) ?? writeRecords(client, io, batch),
       lookup,
+      ...(list === null ? {} : { list: () => list.list() }),
       read: async (object, matches, fields) => set(object)?.read(matches) ?? readRecords(client, object, matches, fields),
     }
   },

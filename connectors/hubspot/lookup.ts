@@ -124,7 +124,8 @@ async function searched(client: Client, object: string, name: string, values: re
   })
 }
 
-function afterOf(paging: Value | undefined): string | undefined {
+/** Where the next page begins. */
+export function afterOf(paging: Value | undefined): string | undefined {
   const next = isObject(paging) ? paging['next'] : undefined
   return isObject(next) ? textOf(next['after']) : undefined
 }

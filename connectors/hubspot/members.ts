@@ -1,8 +1,8 @@
 /** Members of a static list: found by a property of theirs, added and removed by record id. */
 import { type Batch, type Fields, type Outcome, UnknownOutcome } from '../../src/index.ts'
-import { canonical, type Client, findRecords, noTarget } from './client.ts'
+import { canonical, type Client, findRecords, MOST_INPUTS, noTarget } from './client.ts'
 import { isObject, listOf, textOf, textsOf } from './json.ts'
-import { propertyOf, valueOf } from './lookup.ts'
+import { afterOf, propertyOf, valueOf } from './lookup.ts'
 
 /** Which list, and what kind of records it holds. */
 interface List {
@@ -17,6 +17,8 @@ export interface Members {
   check(): Promise<void>
   write(batch: Batch): AsyncGenerator<Outcome>
   read(matches: readonly Fields[]): Promise<(Fields | null)[]>
+  /** Every member with all properties that could find it. */
+  list(): AsyncGenerator<Fields>
 }
 
 export function createMembers(client: Client, listId: string): Members {
@@ -79,6 +81,22 @@ export function createMembers(client: Client, listId: string): Members {
         )
           members.add(textOf(recordId) ?? '')
       return matches.map((match, i) => (members.has(ids[i] ?? '') ? match : null))
+    },
+    async *list() {
+      const { objectTypeId } = await list()
+      const byId = await propertyOf(client, objectTypeId, 'hs_object_id')
+      const unique = [...(await client.properties(objectTypeId)).values()].flatMap(({ name, unique: is }) => (is ? name : []))
+      let after: string | undefined
+      do {
+        const page = await client.get(`/crm/lists/{version}/${listId}/memberships`, { limit: MOST_INPUTS, after })
+        if (!isObject(page) || !Array.isArray(page['results'])) throw new UnknownOutcome('bad_reply', 'HubSpot did not list the members.')
+        const ids = listOf(page, 'results').flatMap(({ recordId }) => textOf(recordId) ?? [])
+        for (const record of (await findRecords(client, objectTypeId, byId, ids, unique)).values()) {
+          const found = Object.entries(record?.properties ?? {}).filter(([name, value]) => unique.includes(name) && value !== null)
+          if (record !== null) yield { hs_object_id: record.id, ...Object.fromEntries(found) }
+        }
+        after = afterOf(page['paging'])
+      } while (after !== undefined)
     },
   }
 }

@@ -53,7 +53,7 @@ export default defineConnector<Config, Options>({
       targetOptions: ['channel'],
     },
   },
-  // "Rate limits": one message a second in a channel. One after the other, so that they stand in the model's order.
+  // "Rate limits": one message a second in a channel.
   limits: { rows: 1, concurrency: 1, perSecond: 1 },
   validate({ config: { webhook_url }, options: chosen }) {
     const problems = [...compileMessage(chosen).problems]

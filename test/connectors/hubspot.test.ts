@@ -230,6 +230,19 @@ describe('a changed match', () => {
   })
 })
 
+describe('mode update', () => {
+  it('finds records by HubSpot’s own id too, and creates nothing by it', async () => {
+    const id = idOf(await put('upsert', 'contacts', [contact('1', 'a@example.com')]))
+    const byId = (key: string, value: string): Change => change(key, { note: 'x' }, { match: { hs_object_id: value } })
+    expect(await put('update', 'contacts', [byId('1', id), byId('2', '999')])).toEqual([
+      { key: '1', result: 'ok', remoteId: id },
+      { key: '2', result: 'absent' },
+    ])
+    const { outcomes, error } = await write(opened.destination, { ...batch('upsert', [byId('1', id)]), object: 'contacts' })
+    expect([outcomes, error.code]).toEqual([[expect.objectContaining({ key: '1', result: 'retry' })], 'CDP3200'])
+  })
+})
+
 describe('mode insert', () => {
   it('tells what exists from what is refused, by the property that finds records', async () => {
     await put('insert', 'contacts', [contact('1', 'a@example.com', { customer_id: 'c1' })])
@@ -405,6 +418,29 @@ describe('lists', () => {
     await it.close()
   })
 
+  it('list their members by everything that could find them', async () => {
+    await put(
+      'upsert',
+      'contacts',
+      Array.from({ length: 100 }, (_, i) => contact(`${i}`, `m${i}@example.com`, { customer_id: `c${i}` })),
+    )
+    await put('upsert', 'contacts', [contact('last', 'last@example.com')])
+    const it = members(1)
+    await put(
+      'upsert',
+      'list-members',
+      contacts().map(({ id, email }) => contact(String(id), String(email))),
+      it,
+    )
+    const listed: Fields[] = []
+    for await (const member of it.destination.list?.('list-members') ?? []) listed.push(member)
+    expect(listed).toHaveLength(101)
+    const [first, last] = [listed.find(({ customer_id }) => customer_id === 'c0'), listed.find(({ email }) => email === 'last@example.com')]
+    expect([first?.['email'], last?.['hs_object_id']]).toEqual(['m0@example.com', contacts().at(-1)?.['id']])
+    expect('list' in opened.destination).toBe(false)
+    await it.close()
+  })
+
   it('whose reply does not say who is missing confirm nothing', async () => {
     await put('upsert', 'contacts', [contact('1', 'a@example.com')])
     const it = members(1)
@@ -514,6 +550,25 @@ describe('a whole run', () => {
     const ran = await trial.run()
     expect([ran.code, ran.stdout + ran.stderr]).toEqual([1, expect.stringMatching(/"birthday" of contacts takes date, string or integer/)])
     expect(contacts()).toEqual([])
+  })
+
+  it('archives a contact with two addresses when the last of its rows leaves', async () => {
+    await put('upsert', 'contacts', [contact('x', 'first@example.com', { hs_additional_emails: 'second@example.com' })])
+    await start({ mode: 'mirror', sync: { on_remove: 'archive' } })
+    const row = (key: string, email: string) => ({ key, match: { email }, fields: { firstname: 'A' } })
+    const emails = () => contacts().map((one) => one['email'])
+    const run = async (...rows: ReturnType<typeof row>[]) => {
+      await trial.rows(rows)
+      expect((await trial.run()).code).toBe(0)
+      return emails()
+    }
+    const others = row('3', 'other@example.com')
+    expect(await run(row('1', 'first@example.com'), row('2', 'second@example.com'), others)).toEqual([
+      'first@example.com',
+      'other@example.com',
+    ])
+    expect(await run(row('2', 'second@example.com'), others)).toEqual(['first@example.com', 'other@example.com'])
+    expect(await run(others)).toEqual(['other@example.com'])
   })
 
   it('without the options that an object needs says which', async () => {
