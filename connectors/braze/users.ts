@@ -35,10 +35,14 @@ export async function* writeProfiles(http: Http, { op, changes }: Batch): AsyncG
   }
   yield* track(http, 'attributes', sent, (change) => {
     const attributes = nest(change.fields)
-    const problem = wrongAttribute(attributes)
+    const problem = wrongIdentity(change.match) ?? wrongAttribute(attributes)
     return problem ? { problem } : { object: profileOf(identityOf(change.match), change.fields, attributes, op === 'update') }
   })
 }
+
+/** An e-mail or phone that is none would be dropped later, row and all. */
+const wrongIdentity = ({ email, phone }: Fields): Problem | undefined =>
+  wrongAttribute({ ...(email === undefined ? {} : { email }), ...(phone === undefined ? {} : { phone }) })
 
 function profileOf({ kind, value }: Identity, fields: Fields, attributes: Fields, onlyThere: boolean): Json {
   return {
@@ -55,7 +59,7 @@ function profileOf({ kind, value }: Identity, fields: Fields, attributes: Fields
 export async function* writeEvents(http: Http, kind: 'events' | 'purchases', { changes }: Batch): AsyncGenerator<Outcome> {
   yield* track(http, kind, changes, ({ match, fields }) => {
     const present = nest(Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)))
-    const problem = wrongEvent(kind, present)
+    const problem = wrongIdentity(match) ?? wrongEvent(kind, present)
     const { kind: identifier, value } = identityOf(match)
     return problem ? { problem } : { object: { ...present, [identifier]: value } }
   })
@@ -86,20 +90,24 @@ async function* track(
 
 /** Errors name their row by list and index; all others were taken, if the reply says so and the numbers agree. */
 function* readTracked(body: Json, status: number, list: Listed, sent: readonly Change[]): Generator<Outcome> {
-  const errors = objectsIn(body['errors'])
   const refused = new Map<Change, string>()
-  for (const { type, input_array: array, index } of errors) {
+  for (const { type, input_array: array, index } of objectsIn(body['errors'])) {
     const change = array === list && typeof index === 'number' ? sent[index] : undefined
     if (change !== undefined) refused.set(change, textIn(type) ?? 'Braze refused it.')
     // It may mean any of them.
-    else if (status === 400) throw new Refused('refused', textIn(type) ?? textIn(body['message']) ?? 'Braze refused the request.', 400)
-    else return
+    else if (status !== 400) return
   }
-  if (status === 400 && refused.size === 0) throw new Refused('refused', textIn(body['message']) ?? 'Braze refused the request.', 400)
+  // Nothing of such a request was taken: of several rows the engine finds those that are meant.
+  if (status === 400 && refused.size < sent.length) {
+    const [first] = refused.values()
+    throw new Refused('refused', first ?? textIn(body['message']) ?? 'Braze refused the request.', 400)
+  }
   for (const [{ key }, message] of refused) yield { key, result: 'rejected', code: 'refused', message, field: fieldIn(message) }
+  if (status === 400 || body['message'] !== 'success') return
+  // "The number of external_ids with attributes that were queued": of other identifiers nobody says how they count.
   const taken = body[`${list}_processed`]
-  const others = sent.length - refused.size
-  if (status === 400 || body['message'] !== 'success' || (taken !== undefined && taken !== others)) return
+  const counted = sent.every(({ match }) => match['external_id'] !== undefined)
+  if (counted && taken !== undefined && taken !== sent.length - refused.size) return
   for (const change of sent) if (!refused.has(change)) yield { key: change.key, result: 'accepted' }
 }
 
