@@ -16,6 +16,9 @@ interface Work {
   readonly asked: Asked
 }
 
+/** An input before its place in a batch is known. */
+type Wanted = Omit<Input, 'trace'>
+
 /** A change with its match as text. */
 interface Row {
   readonly change: Change
@@ -86,25 +89,36 @@ const byMatch = ({ property }: Work, { value }: Row): { id: string; idProperty?:
 const isMove = ({ change }: Row): boolean =>
   change.previousMatch !== null && change.remoteId !== null && !Object.hasOwn(change.match, 'hs_object_id')
 
-const moved = ({ property }: Work, { change, value, properties }: Row): Omit<Input, 'trace'> => ({
+const moved = ({ property }: Work, { change, value, properties }: Row): Wanted => ({
   change,
   id: change.remoteId ?? '',
   properties: { ...properties, [property.name]: value },
 })
 
 /**
+ * Only some of the row's fields, with `send: changed`. "Partial upserts are not supported when using email as the idProperty
+ * for contacts" (CRM API guides, "Contacts"), so they go to the record that the address was last seen to be.
+ */
+const isPart = ({ type, property }: Work, { change: { changed, fields, remoteId } }: Row): boolean =>
+  isContact(type) &&
+  property.name === 'email' &&
+  remoteId !== null &&
+  changed !== null &&
+  Object.keys(fields).every((name) => changed.includes(name))
+
+/**
  * By match. HubSpot creates what is not there with the match as its value; the match is not repeated in the properties: of
  * a contact found by a further address it would make that the first one.
  */
 async function* upsert(work: Work, rows: readonly Row[]): AsyncGenerator<Outcome> {
-  const plain = rows.filter((row) => !isMove(row))
-  const keyed = (row: Row): Omit<Input, 'trace'> => ({ change: row.change, ...byMatch(work, row), properties: row.properties })
-  yield* deliver(work, 'upsert', plain.map(keyed))
+  const known = rows.filter((row) => isMove(row) || isPart(work, row))
+  const keyed = (row: Row): Wanted => ({ change: row.change, ...byMatch(work, row), properties: row.properties })
+  const byId = (row: Row): Wanted =>
+    isMove(row) ? moved(work, row) : { change: row.change, id: row.change.remoteId ?? '', properties: row.properties }
+  yield* deliver(work, 'upsert', rows.filter((row) => !known.includes(row)).map(keyed))
   const gone: Row[] = []
-  const moves = rows.filter(isMove)
-  for (const part of rounds(moves, ({ change }) => change.remoteId ?? '')) {
-    const inputs = part.map((row) => moved(work, row))
-    for await (const outcome of deliver(work, 'update', inputs)) {
+  for (const part of rounds(known, ({ change }) => change.remoteId ?? '')) {
+    for await (const outcome of deliver(work, 'update', part.map(byId))) {
       const row = part.find(({ change }) => change.key === outcome.key)
       // The record was deleted there meanwhile.
       if (outcome.result === 'absent' && row !== undefined) gone.push(row)
@@ -120,7 +134,7 @@ async function* update(work: Work, rows: readonly Row[]): AsyncGenerator<Outcome
   const plain = byEmail ? rows.filter((row) => !isMove(row)).map(({ value }) => value) : []
   const found = await findRecords(work.client, work.type, work.property, plain)
   const moves = rows.filter(isMove).map((row) => moved(work, row))
-  const inputs: Omit<Input, 'trace'>[] = []
+  const inputs: Wanted[] = []
   for (const row of rows) {
     const record = found.get(canonical(work.type, work.property, row.value))
     if (isMove(row)) continue
@@ -132,7 +146,7 @@ async function* update(work: Work, rows: readonly Row[]): AsyncGenerator<Outcome
   for (const part of [...rounds(moves, idOf), ...rounds(inputs, idOf)]) yield* deliver(work, 'update', part)
 }
 
-const idOf = ({ id }: Omit<Input, 'trace'>): string => id ?? ''
+const idOf = ({ id }: Wanted): string => id ?? ''
 
 async function* insert(work: Work, rows: readonly Row[]): AsyncGenerator<Outcome> {
   const inputs = rows.map(({ change, value, properties }) => ({ change, properties: { ...properties, [work.property.name]: value } }))
@@ -154,11 +168,7 @@ async function* archive({ client, type, property }: Work, rows: readonly Row[]):
 }
 
 /** Sends one batch and yields what became of each row. */
-async function* deliver(
-  work: Work,
-  operation: 'upsert' | 'update' | 'create',
-  wanted: readonly Omit<Input, 'trace'>[],
-): AsyncGenerator<Outcome> {
+async function* deliver(work: Work, operation: 'upsert' | 'update' | 'create', wanted: readonly Wanted[]): AsyncGenerator<Outcome> {
   if (wanted.length === 0) return
   const inputs = wanted.map((input, i) => ({ ...input, trace: String(i) }))
   const said = await send(work, operation, inputs)

@@ -230,6 +230,21 @@ describe('a changed match', () => {
   })
 })
 
+describe('a part of a row', () => {
+  it('goes to a known contact by its id, for an upsert by e-mail takes whole rows alone', async () => {
+    const id = idOf(await put('upsert', 'contacts', [contact('1', 'a@example.com', { firstname: 'A', note: 'x' })]))
+    const part = contact('1', 'a@example.com', { note: 'y' }, { changed: ['note'], remoteId: id })
+    expect(await put('upsert', 'contacts', [part])).toEqual([{ key: '1', result: 'ok', remoteId: id }])
+    expect(sent('batch/update')).toMatchObject([{ inputs: [{ id, properties: { note: 'y' } }] }])
+    expect(contacts()).toMatchObject([{ email: 'a@example.com', firstname: 'A', note: 'y' }])
+    await put('archive', 'contacts', [contact('1', 'a@example.com', {}, { remoteId: id })])
+    expect(idOf(await put('upsert', 'contacts', [part]))).not.toBe(id)
+    const whole = contact('2', 'b@example.com', { firstname: 'B', note: 'y' }, { changed: ['note'], remoteId: id })
+    await put('upsert', 'contacts', [whole])
+    expect(sent('batch/upsert').at(-1).inputs).toMatchObject([{ id: 'b@example.com' }])
+  })
+})
+
 describe('mode update', () => {
   it('finds records by HubSpot’s own id too, and creates nothing by it', async () => {
     const id = idOf(await put('upsert', 'contacts', [contact('1', 'a@example.com')]))
