@@ -17,6 +17,8 @@ import { startTrial, type KeyedRow, type Trial } from '../../src/testing/trial.t
 import type { Op } from '../../src/types.ts'
 import { batch, change, openDestination, type Opened, write } from '../support/destination.ts'
 import { cli } from '../support/run-cli.ts'
+import * as SELF_SIGNED from '../http/self-signed.ts'
+import { startGate } from '../support/kafka-gate.ts'
 import { type Broker, hasKcat, startBroker, type Stored } from '../support/kafka.ts'
 import { filesOf, makeWarehouse, write as writeFiles } from './page.ts'
 
@@ -182,6 +184,62 @@ describe.skipIf(!hasKcat)('a topic (needs kcat)', () => {
     await broker.stored(5)
     expect((await cli(['plan', '--detailed-exitcode'], { cwd: root })).code).toBe(0)
     await rm(root, { recursive: true, force: true })
+  })
+
+  it('behind TLS and a login is reached with the right ones, and says what to mend with wrong ones', async () => {
+    const login = { username: 'cdp', password: 'a secret' }
+    const gate = await startGate(broker.address, { ...SELF_SIGNED, ...login })
+    const destination = { brokers: [gate.address], tls: { ca: SELF_SIGNED.cert }, sasl: { mechanism: 'plain', ...login } }
+    const run = async (more: object): Promise<Awaited<ReturnType<Trial['run']>>> => {
+      const it = await startTrial({
+        connector,
+        destination: { ...destination, ...more },
+        object: 'topic',
+        options: { topic: 'rows' },
+        mode: 'upsert',
+      })
+      trials.push(it)
+      await it.rows([row(0)])
+      return it.run()
+    }
+    expect((await run({})).code).toBe(0)
+    expect((await broker.stored(1)).map(({ key }) => key)).toEqual(['k0'])
+
+    const wrong = await run({ sasl: { ...destination.sasl, password: 'another secret' } })
+    expect([wrong.code, wrong.record.error?.code]).toEqual([4, 'CDP3001'])
+    expect(wrong.stdout + wrong.stderr).not.toContain('another secret')
+    const untrusted = await run({ tls: true })
+    expect([untrusted.code, untrusted.record.error?.code]).toEqual([1, 'CDP3201'])
+    expect(untrusted.stdout + untrusted.stderr).toMatch(/self.signed/)
+    await gate.close()
+  })
+
+  it('whose reply is lost is sent again where a repeat does no harm, and held where it would', async () => {
+    const login = { username: 'cdp', password: 'a secret' }
+    let lost = 0
+    const gate = await startGate(broker.address, { ...SELF_SIGNED, ...login, loses: () => lost-- > 0 })
+    const destination = { brokers: [gate.address], tls: { ca: SELF_SIGNED.cert }, sasl: { mechanism: 'plain', ...login } }
+    const start = async (mode: string): Promise<Trial> => {
+      const it = await startTrial({ connector, destination, object: 'topic', options: { topic: 'rows' }, mode })
+      trials.push(it)
+      await it.rows([row(0)])
+      return it
+    }
+    const kept = await start('upsert')
+    lost = 1
+    const { code, record } = await kept.run()
+    expect([code, record.counts.delivered]).toEqual([0, 1])
+    const [first, second] = await broker.stored(2)
+    expect([first?.key, first?.payload]).toEqual([second?.key, second?.payload])
+
+    const log = await start('append')
+    lost = 1
+    const doubtful = await log.run()
+    expect([doubtful.code, doubtful.record.counts.unknown, doubtful.record.counts.delivered]).toEqual([3, 1, 0])
+    const later = await log.run()
+    expect([later.code, later.record.counts.held]).toEqual([3, 1])
+    expect(await broker.stored(3)).toHaveLength(3)
+    await gate.close()
   })
 
   it('whose broker dies is not delivered to; what was sent in silence is in doubt', async () => {
