@@ -13,7 +13,7 @@ const config = z.strictObject({
   base_url: z
     .url()
     .default('https://app.launchdarkly.com')
-    .describe('`https://app.eu.launchdarkly.com` for EU instances, `https://app.launchdarkly.us` for federal ones.'),
+    .describe('Where LaunchDarkly is: `https://app.eu.launchdarkly.com` for EU instances, `https://app.launchdarkly.us` for federal ones.'),
 })
 
 const options = z.strictObject({
