@@ -78,11 +78,14 @@ export function objects(value: Value | undefined): Fields[] {
   return (value as readonly Value[]).filter(isObject)
 }
 
+/** Messages go into reports, one a row. */
+const MAX_MESSAGE = 500
+
 /** Every error is `{"type":"error.list","errors":[{code,message,field}]}` ("Errors", Intercom developer docs). */
 export function said(body: Value | undefined): { code: string; message: string; field?: string } {
   const list = member(body, 'errors')
   const [first] = Array.isArray(list) ? (list as readonly Value[]) : []
-  const message = text(member(first, 'message')) ?? 'Intercom refused the request without saying why.'
+  const message = (text(member(first, 'message')) ?? 'Intercom refused the request without saying why.').slice(0, MAX_MESSAGE)
   const attribute = /^Custom attribute '([^']+)'/.exec(message)?.[1]
   const field = attribute === undefined ? text(member(first, 'field')) : `custom_attributes.${attribute}`
   return { code: text(member(first, 'code')) ?? 'rejected', message, ...(field === undefined ? {} : { field }) }
@@ -95,6 +98,13 @@ export function confirmed(key: string, reply: HttpReply): Outcome {
   const id = text(member(reply.json(), 'id'))
   if (id !== undefined) return { key, result: 'ok', remoteId: id }
   return { key, result: 'unknown', code: 'incomplete_reply', message: 'Intercom answered without the id of the record.' }
+}
+
+/** The record in a 2xx reply. Throws UnknownOutcome when there is none: an empty reply is not "not there". */
+export function recordIn(reply: HttpReply): Fields {
+  const record = reply.json()
+  if (isObject(record) && text(record['id']) !== undefined) return record
+  throw new UnknownOutcome('incomplete_reply', 'Intercom answered without the record that was asked for.')
 }
 
 /** Ids of records go into paths. */

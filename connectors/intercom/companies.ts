@@ -1,6 +1,6 @@
 /** Companies: found by the id that the workspace's owner gave them. */
 import { type Change, type Fields, type Http, type Outcome } from '../../src/index.ts'
-import { confirmed, isObject, part, rejected, text } from './api.ts'
+import { confirmed, member, objects, part, recordIn, rejected, text } from './api.ts'
 
 const BAD = [400, 422]
 
@@ -9,11 +9,10 @@ export async function find(http: Http, match: Fields): Promise<Fields | null> {
   const companyId = text(match['company_id'])
   const query = companyId === undefined ? { name: text(match['name']) ?? '' } : { company_id: companyId }
   const reply = await http.request({ method: 'GET', path: '/companies', query, accept: [404] })
-  const body = reply.status === 200 ? reply.json() : null
-  if (!isObject(body)) return null
+  if (reply.status === 404) return null
   // By name it is a list.
-  const list: readonly unknown[] = Array.isArray(body['data']) ? body['data'] : [body]
-  const found = (list as readonly Fields[]).filter((company) =>
+  const list = companyId === undefined ? objects(member(reply.json(), 'data')) : [recordIn(reply)]
+  const found = list.filter((company) =>
     Object.entries(match).every(([name, value]) => text(company[name]) !== undefined && text(company[name]) === text(value)),
   )
   return found.length === 1 ? (found[0] ?? null) : null

@@ -1,6 +1,6 @@
 /** Contacts: found, created, changed and archived one by one, for Intercom has no bulk requests for them. */
 import { type Change, type Fields, type Http, type Outcome, type Value } from '../../src/index.ts'
-import { confirmed, isObject, member, objects, part, rejected, text } from './api.ts'
+import { confirmed, member, objects, part, recordIn, rejected, text } from './api.ts'
 
 /** Not there: never was, archived, deleted, or (410) merged into another. */
 const GONE = [404, 410]
@@ -19,33 +19,41 @@ const isMatch = (contact: Fields, match: Fields): boolean =>
 const mayBe = (contact: Fields, match: Fields): boolean =>
   Object.entries(match).every(([name, value]) => text(contact[name]) === undefined || same(name, text(contact[name]), text(value)))
 
-/** A user, `null` when there is none, `ambiguous` when several share the e-mail address. */
+/** A contact, `null` when there is none, `ambiguous` when several share the e-mail address. */
 export async function find(http: Http, match: Fields, remoteId: string | null = null): Promise<Fields | null | 'ambiguous'> {
-  const externalId = text(match['external_id'])
-  if (externalId !== undefined) {
-    // At once, unlike the search, whose index takes minutes to know a new contact.
-    const path = `/contacts/find_by_external_id/${part(externalId)}`
-    const contact = await get(http, path, '/contacts/find_by_external_id/…')
-    return contact !== null && isMatch(contact, match) ? contact : null
-  }
   if (remoteId !== null) {
     const contact = await get(http, `/contacts/${part(remoteId)}`)
     if (contact !== null && isMatch(contact, match)) return contact
   }
-  const found = (await search(http, 'email', [text(match['email']) ?? ''])).filter((contact) => isMatch(contact, match))
-  return found.length > 1 ? 'ambiguous' : (found[0] ?? null)
+  const field = text(match['external_id']) === undefined ? 'email' : 'external_id'
+  const user = field === 'external_id' ? await findUser(http, match) : null
+  if (user !== null) return user
+  return oneOf(await search(http, field, [text(match[field]) ?? '']), match)
+}
+
+/** At once, unlike the search, whose index takes minutes to know a new contact; but leads are not found by it. */
+async function findUser(http: Http, match: Fields): Promise<Fields | null> {
+  const path = `/contacts/find_by_external_id/${part(text(match['external_id']) ?? '')}`
+  const contact = await get(http, path, '/contacts/find_by_external_id/…')
+  return contact !== null && isMatch(contact, match) ? contact : null
+}
+
+/** Of several a user comes before leads. */
+function oneOf(contacts: readonly Fields[], match: Fields): Fields | null | 'ambiguous' {
+  const hits = contacts.filter((contact) => isMatch(contact, match))
+  const users = hits.filter((contact) => contact['role'] === 'user')
+  const [first, ...others] = users.length > 0 ? users : hits
+  return others.length > 0 ? 'ambiguous' : (first ?? null)
 }
 
 export async function get(http: Http, path: string, route?: string): Promise<Fields | null> {
   const reply = await http.request({ method: 'GET', path, route, accept: GONE })
-  const contact = reply.status === 200 ? reply.json() : null
-  return isObject(contact) && text(contact['id']) !== undefined ? contact : null
+  return reply.status < 300 ? recordIn(reply) : null
 }
 
-/** Users that have one of the values. */
+/** Contacts that have one of the values. */
 export async function search(http: Http, field: 'email' | 'external_id', values: readonly string[]): Promise<Fields[]> {
-  const user = { field: 'role', operator: '=', value: 'user' }
-  const query = { operator: 'AND', value: [user, { field, operator: 'IN', value: [...values] }] }
+  const query = { field, operator: 'IN', value: [...values] }
   const found: Fields[] = []
   for await (const contact of pages(http, query)) found.push(contact)
   return found
@@ -144,8 +152,8 @@ export async function findMany(http: Http, matches: readonly Fields[]): Promise<
       )
       for (const i of some) {
         const match = matches[i] ?? {}
-        const hits = contacts.filter((contact) => isMatch(contact, match))
-        found[i] = hits.length > 1 ? 'ambiguous' : (hits[0] ?? (field === 'external_id' ? await find(http, match) : null))
+        const hit = oneOf(contacts, match)
+        found[i] = hit === null && field === 'external_id' ? await findUser(http, match) : hit
       }
     }
   }

@@ -1,8 +1,9 @@
 /** A user's primary e-mail address: what Zendesk is given for a user that has one becomes a further address, and stays one until it is made primary. */
-import { type Change, type Fields, type Http, type Outcome } from '../../src/index.ts'
+import { type Change, type Fields, type Http, type HttpReply, type Outcome } from '../../src/index.ts'
 import { identities, many } from './find.ts'
 import { refusedAs, type Result } from './jobs.ts'
-import { member, same, text } from './reply.ts'
+import { incomplete } from './login.ts'
+import { member, objects, same, text } from './reply.ts'
 
 /** The address that a change wants to be the primary one; undefined when it says nothing new of it. */
 export function wantedEmail({ match, fields, changed, previousMatch }: Change): string | undefined {
@@ -27,6 +28,15 @@ export async function* settled(http: Http, results: readonly Result[]): AsyncIte
   }
 }
 
+const REFUSED = [400, 422]
+
+/** `{"error":"RecordInvalid","description","details":{"value":[{"description"}]}}` */
+function refusedAddress(key: string, reply: HttpReply): Outcome {
+  const body = reply.json()
+  const problem = objects(member(member(body, 'details'), 'value'))?.[0]
+  return refusedAs(key, text(member(body, 'error')), text(problem?.['description']) ?? text(member(body, 'description')), 'email')
+}
+
 /** Makes the wanted address the primary one; after a change of the match the one before goes, or it would find this user still. */
 export async function madePrimary(http: Http, user: Fields, change: Change, outcome: Outcome): Promise<Outcome> {
   const { key, previousMatch } = change
@@ -36,13 +46,18 @@ export async function madePrimary(http: Http, user: Fields, change: Change, outc
   if (wanted === undefined || (same(text(user['email']), wanted.trim()) && !moved)) return outcome
   const addresses = await identities(http, id)
   const path = `/api/v2/users/${id}/identities`
-  const address = addresses.find(({ value }) => same(value, wanted.trim()))
-  if (address === undefined)
-    return { key, result: 'rejected', code: 'email_not_taken', message: 'Zendesk did not take the e-mail address.', field: 'email' }
+  let address = addresses.find(({ value }) => same(value, wanted.trim()))?.id
+  // No document says that a bulk update adds the address, as a single one does.
+  if (address === undefined) {
+    const identity = { type: 'email', value: wanted.trim(), skip_verify_email: true }
+    const reply = await http.request({ method: 'POST', path, json: { identity }, accept: REFUSED })
+    if (reply.status >= 400) return refusedAddress(key, reply)
+    address = text(member(member(reply.json(), 'identity'), 'id'))
+    if (address === undefined) throw incomplete('the identity')
+  }
   if (!same(text(user['email']), wanted.trim())) {
-    const reply = await http.request({ method: 'PUT', path: `${path}/${address.id}/make_primary`, accept: [422] })
-    const error = member(reply.json(), 'error')
-    if (reply.status === 422) return refusedAs(key, text(error), text(member(reply.json(), 'description')), 'email')
+    const reply = await http.request({ method: 'PUT', path: `${path}/${address}/make_primary`, accept: REFUSED })
+    if (reply.status >= 400) return refusedAddress(key, reply)
   }
   const old = moved ? addresses.find(({ value }) => same(value, before)) : undefined
   if (old) await http.request({ method: 'DELETE', path: `${path}/${old.id}`, accept: [404] })

@@ -31,6 +31,7 @@ const SYSTEM: Readonly<Record<Kind, Readonly<Record<string, Accepts>>>> = {
     only_private_comments: BOOLEAN,
     organization_id: ID,
     phone: TEXT,
+    remote_photo_url: TEXT,
     role: TEXT,
     shared_phone_number: BOOLEAN,
     signature: TEXT,
@@ -39,6 +40,7 @@ const SYSTEM: Readonly<Record<Kind, Readonly<Record<string, Accepts>>>> = {
     tags: LIST,
     ticket_restriction: TEXT,
     time_zone: TEXT,
+    verified: BOOLEAN,
   },
   organization: {
     details: TEXT,
@@ -62,6 +64,9 @@ const CUSTOM: Readonly<Record<string, Accepts>> = {
   lookup: ID,
   multiselect: LIST,
 }
+
+/** Cleared by a list without items. */
+const LISTS = ['tags', 'domain_names']
 
 /** Attributes that are ids: a text of digits, as a lookup gives it, is sent as the number it is. */
 const NUMBERS = ['custom_role_id', 'default_group_id', 'group_id', 'locale_id', 'organization_id']
@@ -109,10 +114,11 @@ export function recordOf(kind: Kind, { key, op, match, fields }: Change): { read
     if (!/^\d+$/.test(value)) return refused(name, 'not_an_id', `"${value}" is no id of Zendesk.`)
     record[name] = exactNumber(value)
   }
+  for (const name of LISTS) if (record[name] === null) record[name] = []
   const externalId = text(record['external_id'])
   if (externalId !== undefined) record['external_id'] = externalId
   // Without it Zendesk writes to everybody whom a sync adds ("Create User", Create user without sending out a verification email).
-  if (kind === 'user' && op === 'upsert' && !('skip_verify_email' in record)) record['skip_verify_email'] = true
+  if (kind === 'user' && (op === 'upsert' || 'email' in record) && !('skip_verify_email' in record)) record['skip_verify_email'] = true
   return { record }
 }
 

@@ -263,6 +263,27 @@ describe('a removal', () => {
     expect(await one('archive', ada)).toMatchObject({ result: 'ok' })
   })
 
+  it('of a lead finds it as well', async () => {
+    const lead = await one('upsert', { external_id: 'L' }, { role: 'lead' })
+    expect(await one('archive', { external_id: 'L' }, {}, { remoteId: lead.remoteId })).toMatchObject({
+      result: 'ok',
+      remoteId: lead.remoteId,
+    })
+    expect(held('contacts')).toEqual([])
+  })
+
+  it('is not done because a reply is empty', async () => {
+    await one('upsert', ada)
+    await one('upsert', { company_id: 'c1' }, { name: 'One' }, {}, 'companies')
+    served.fault(({ write: writes }) => (writes ? undefined : { kind: 'empty' }))
+    for (const [match, object] of [
+      [ada, 'contacts'],
+      [{ company_id: 'c1' }, 'companies'],
+    ] as const)
+      await expect(send('archive', [row(match)], object)).rejects.toMatchObject({ name: 'UnknownOutcome' })
+    expect([held('contacts').length, held('companies').length]).toEqual([1, 1])
+  })
+
   it('of a company archives it, once', async () => {
     await one('upsert', { company_id: 'c1' }, { name: 'One' }, {}, 'companies')
     for (let i = 0; i < 2; i++) expect(await one('archive', { company_id: 'c1' }, {}, {}, 'companies')).toMatchObject({ result: 'ok' })

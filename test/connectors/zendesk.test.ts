@@ -269,6 +269,34 @@ describe('the primary e-mail address', () => {
   })
 })
 
+describe('an address that the job did not add', () => {
+  const zendesk = (identity: unknown) =>
+    stub(({ method, path }) => {
+      if (path.endsWith('/identities'))
+        return method === 'GET' ? { identities: [{ id: 1, type: 'email', value: 'old@example.com' }] } : identity
+      if (path.includes('show_many') && path.includes('users')) return { users: [{ id: 7, email: 'old@example.com' }] }
+      if (path.includes('job_statuses'))
+        return { job_statuses: [{ id: 'J', status: 'completed', results: [{ id: 7, status: 'Updated' }] }] }
+      return { job_status: { id: 'J' } }
+    })
+  const sends = row('1', ada, { email: 'new@example.com' })
+
+  it('is added and made primary', async () => {
+    expect(await send('upsert', [sends], 'users', zendesk({ identity: { id: 2 } }))).toEqual([{ key: '1', result: 'ok', remoteId: '7' }])
+  })
+
+  it('is no address of the user as long as Zendesk does not say so', async () => {
+    await expect(send('upsert', [sends], 'users', zendesk({}))).rejects.toMatchObject({ name: 'UnknownOutcome' })
+  })
+})
+
+it('lists are cleared by a list without items', async () => {
+  await send('upsert', [row('1', ada, { name: 'Ada', tags: ['a'] })])
+  await send('upsert', [row('1', ada, { tags: null })])
+  expect(sent().users[0].tags).toEqual([])
+  expect(users()).toMatchObject([{ tags: [] }])
+})
+
 describe('a changed external id', () => {
   it('is written to the record that was there', async () => {
     const [first] = await send('upsert', [row('1', { external_id: 'O1' }, { name: 'Acme' })], 'organizations')
@@ -477,6 +505,23 @@ it('a lookup in a sync writes the id of the organization', async () => {
     const ran = await trial.run()
     expect(ran.code, ran.stdout + ran.stderr).toBe(0)
     expect(users()).toMatchObject([{ organization_id: organizations()[0]?.['id'] }])
+  } finally {
+    await trial.remove()
+  }
+})
+
+it('a run that could not learn what its job did leaves it to the next, which asks and sends nothing again', async () => {
+  const trial = await startTrial({ connector, destination: served.destination, object: 'users', mode: 'mirror' })
+  try {
+    await trial.rows([1, 2, 3].map((i) => ({ key: `${i}`, match: { external_id: `U${i}` }, fields: { name: `User ${i}` } })))
+    served.fault(({ request }) => (request.path.includes('job_statuses') ? { kind: 'status', status: 500 } : undefined))
+    const first = await trial.run()
+    expect([first.code, first.record.counts.delivered, first.record.counts.unknown], first.stdout + first.stderr).toEqual([3, 0, 3])
+    served.fault(() => undefined)
+    const second = await trial.run()
+    expect(second.code, second.stdout + second.stderr).toBe(0)
+    expect(served.exchanges.filter(({ write: writes }) => writes)).toHaveLength(1)
+    expect((await trial.plan()).counts).toMatchObject({ add: 0, change: 0, remove: 0, uncertain: 0 })
   } finally {
     await trial.remove()
   }
