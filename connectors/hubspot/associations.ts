@@ -2,7 +2,7 @@
 import { type Batch, type Fields, type Outcome, UnknownOutcome, type Value } from '../../src/index.ts'
 import { canonical, type Client, findRecords, noTarget } from './client.ts'
 import { isObject, listOf, textOf, textsOf } from './json.ts'
-import { propertyOf, valueOf } from './lookup.ts'
+import { afterOf, propertyOf, valueOf } from './lookup.ts'
 
 /** One end of the association: a kind of record, and the property that finds it. */
 export interface End {
@@ -32,6 +32,13 @@ export interface Associations {
 interface Pair {
   readonly from: string | null
   readonly to: string | null
+}
+
+/** A row whose records are there. */
+interface Link {
+  readonly key: string
+  readonly from: string
+  readonly to: string
 }
 
 export function createAssociations(client: Client, options: AssociationOptions): Associations {
@@ -65,15 +72,22 @@ export function createAssociations(client: Client, options: AssociationOptions):
     },
     async read(matches) {
       const pairs = await pairsOf(matches)
-      const inputs = [...new Set(pairs.flatMap(({ from }) => from ?? []))].map((id) => ({ id }))
-      if (inputs.length === 0) return matches.map(() => null)
-      const reply = (await client.post(`${path}/batch/read`, { inputs })).json()
       const { associationTypeId } = await type()
       const there = new Set<string>()
-      for (const { from, to } of listOf(reply, 'results'))
-        for (const end of listOf({ to: to ?? null }, 'to'))
-          if (options.label === undefined || listOf(end, 'associationTypes').some(({ typeId }) => typeId === associationTypeId))
-            there.add(`${isObject(from) ? (textOf(from['id']) ?? '') : ''}>${textOf(end['toObjectId']) ?? ''}`)
+      let inputs: { id: string; after?: string }[] = [...new Set(pairs.flatMap(({ from }) => from ?? []))].map((id) => ({ id }))
+      // A record with many associations has several pages of them.
+      while (inputs.length > 0) {
+        const reply = (await client.post(`${path}/batch/read`, { inputs })).json()
+        inputs = []
+        for (const { from, to, paging } of listOf(reply, 'results')) {
+          const id = isObject(from) ? (textOf(from['id']) ?? '') : ''
+          for (const end of listOf({ to: to ?? null }, 'to'))
+            if (options.label === undefined || listOf(end, 'associationTypes').some(({ typeId }) => typeId === associationTypeId))
+              there.add(`${id}>${textOf(end['toObjectId']) ?? ''}`)
+          const after = afterOf(paging)
+          if (after !== undefined) inputs.push({ id, after })
+        }
+      }
       return matches.map((match, i) => (there.has(`${pairs[i]?.from}>${pairs[i]?.to}`) ? match : null))
     },
   }
@@ -114,18 +128,11 @@ async function* add(
   { from, to }: AssociationOptions,
   rows: readonly (readonly [string, Pair])[],
 ): AsyncGenerator<Outcome> {
-  const open = new Map<string, { key: string; from: string; to: string }[]>()
+  const open = new Map<string, Link[]>()
   for (const [key, pair] of rows) {
-    const missing = pair.from === null ? from : pair.to === null ? to : null
-    if (missing !== null || pair.from === null || pair.to === null) {
-      const field = pair.from === null ? 'from' : 'to'
-      yield {
-        key,
-        result: 'rejected',
-        code: 'no_record',
-        message: `HubSpot has no record of ${missing?.object ?? ''} with this ${missing?.by ?? ''}.`,
-        field,
-      }
+    if (pair.from === null || pair.to === null) {
+      const [field, { object, by }] = pair.from === null ? (['from', from] as const) : (['to', to] as const)
+      yield { key, result: 'rejected', code: 'no_record', message: `HubSpot has no record of ${object} with this ${by}.`, field }
     } else {
       const id = `${pair.from}>${pair.to}`
       open.set(id, [...(open.get(id) ?? []), { key, from: pair.from, to: pair.to }])
@@ -134,13 +141,16 @@ async function* add(
   if (open.size === 0) return
   const inputs = [...open.values()].flatMap(([one]) => (one ? [{ from: { id: one.from }, to: { id: one.to }, types: [type] }] : []))
   const reply = (await client.post(`${path}/batch/create`, { inputs })).json()
-  for (const result of listOf(reply, 'results'))
-    for (const { key } of open.get(`${textOf(result['fromObjectId'])}>${textOf(result['toObjectId'])}`) ?? []) yield { key, result: 'ok' }
+  for (const result of listOf(reply, 'results')) {
+    const id = `${textOf(result['fromObjectId'])}>${textOf(result['toObjectId'])}`
+    for (const { key } of open.get(id) ?? []) yield { key, result: 'ok' }
+    open.delete(id)
+  }
   for (const error of listOf(reply, 'errors')) yield* refused(error, [...open.values()].flat())
 }
 
-/** An error names the ids it is about, not the pair: it is for every pair with one of them. */
-function* refused(error: Readonly<Record<string, Value>>, rows: readonly { key: string; from: string; to: string }[]): Generator<Outcome> {
+/** An error names the ids it is about, not the pair: it is for every pair with one of them that was not confirmed. */
+function* refused(error: Readonly<Record<string, Value>>, rows: readonly Link[]): Generator<Outcome> {
   const ids = textsOf(error['context'], 'objectId') ?? []
   const bad = textsOf(error['context'], 'INVALID_OBJECT_IDS') ?? []
   const code = textOf(error['category']) ?? 'refused'
