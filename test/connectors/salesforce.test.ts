@@ -499,6 +499,12 @@ describe('records', () => {
     expect(await destination.lookup?.('Contact', [{ Mrr__c: '1 OR Id != null' }, { Id: 'x' }])).toEqual([null, null])
   })
 
+  it('of more than one page are all counted', async () => {
+    for (let n = 0; n < 2100; n += 150) await put(...Array.from({ length: 150 }, () => ({ Title: 'many' })))
+    const { outcomes } = await write(open(), contacts('update', change('many', { LastName: 'new' }, { match: { Title: 'many' } })))
+    expect(outcomes).toMatchObject([{ result: 'rejected', message: '2100 records of Contact have this Title.' }])
+  })
+
   it('are read with moments as they are sent', async () => {
     await put({ External_Id__c: '1', Signed_Up_At__c: '2026-01-02T05:04:05.500+02:00', Is_Active__c: true })
     const [one, none] = (await open().read?.('Contact', [{ External_Id__c: '1' }, { External_Id__c: '2' }])) ?? []
