@@ -69,7 +69,7 @@ export default defineConnector<Config, Options>({
       : { rows: COLLECTION, concurrency: CONCURRENCY },
   validate: (settings, object) =>
     object === MEMBER && settings.options.campaign_id === undefined
-      ? [{ path: ['campaign_id'], message: 'is missing: whose members are they?' }]
+      ? [{ path: ['campaign_id'], message: 'is missing: it says whose members these are' }]
       : [],
   open(settings, io) {
     const api = openApi(settings.config, io)

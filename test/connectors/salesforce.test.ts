@@ -144,6 +144,27 @@ describe('an object', () => {
   })
 })
 
+describe('a run', () => {
+  it.each([
+    ['an object that is not there', { object: 'Invoice__c' }, undefined, 1, /Salesforce has no object "Invoice__c"/],
+    ['a campaign without an id', { object: 'CampaignMember', mode: 'mirror' }, undefined, 1, /campaign_id.*is missing/],
+    ['a permission that is missing', {}, { kind: 'status', status: 403 }, 4, /INSUFFICIENT_ACCESS.*permission set with "API Enabled"/s],
+    ['a session that does not hold', {}, { kind: 'status', status: 401 }, 4, /INVALID_SESSION_ID.*is active/s],
+    ['a quota that is used up', {}, { kind: 'status', status: 429, daily: true }, 3, /used up|60 minutes/],
+  ] as const)('with %s ends with what to do', async (_, more, fault, code, says) => {
+    const trial = await startTrial({ connector, destination: served.destination, object: 'Contact', mode: 'upsert', ...more })
+    try {
+      const match: Record<string, string> = 'mode' in more ? { ContactId: 'x' } : { External_Id__c: '1' }
+      await trial.rows([{ key: '1', match, fields: 'mode' in more ? {} : { LastName: 'L' } }])
+      if (fault) served.fault((exchange) => (exchange.write ? fault : undefined))
+      const said = await trial.command('run')
+      expect([said.code, said.stdout + said.stderr]).toEqual([code, expect.stringMatching(says)])
+    } finally {
+      await trial.remove()
+    }
+  })
+})
+
 describe('a value', () => {
   it('takes the form of its field, with all its digits', async () => {
     const fields = {
