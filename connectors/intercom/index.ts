@@ -81,13 +81,13 @@ export default defineConnector<Config, Options>({
   config,
   options,
   objects: OBJECTS,
-  limits: (_, __, object) => ({
+  limits: (_, __, object) => {
     // There are no bulk requests for contacts and companies; contacts of a set are looked for together.
-    rows: object === 'tags' || object === 'company-contacts' ? contacts.MOST_SEARCHED : 1,
-    concurrency: 8,
-    // "10,000 API calls per minute … evenly distributed over 10 second periods" ("Rate limiting"); a row takes about two.
-    windows: [{ requests: 800, seconds: 10 }],
-  }),
+    const rows = OBJECTS[object]?.membership ? contacts.MOST_SEARCHED : 1
+    // "10,000 API calls per minute … evenly distributed over 10 second periods", 1,666 in each ("Rate limiting"). A contact
+    // takes about two calls, a batch of a set up to one for each row.
+    return { rows, concurrency: 8, windows: [{ requests: rows === 1 ? 800 : 30, seconds: 10 }] }
+  },
   validate: ({ options: { tag: name } }, object) =>
     object === 'tags' && name === undefined ? [{ path: ['tag'], message: 'is needed: the name of the tag' }] : [],
   open(settings, io) {
@@ -111,7 +111,8 @@ export default defineConnector<Config, Options>({
         if (batch.object === 'tags') return batch.op === 'delete' ? untag(http, batch, name) : tag(http, batch, name)
         return writeRecords(http, batch, () => dates(modelOf(batch.object)))
       },
-      list: () => tagged(http, name),
+      // Of pairs of contacts and companies there is no list.
+      ...(settings.options.tag === undefined ? {} : { list: () => tagged(http, name) }),
       lookup: (object, matches) => lookup(http, object, matches),
       async read(object, matches) {
         if (OBJECTS[object]?.membership) return (await members(http, matches, name)).map((is) => (is ? {} : null))

@@ -6,14 +6,24 @@ import { ambiguous, findMany, pages } from './contacts.ts'
 
 const personOf = (match: Fields): Fields => Object.fromEntries(Object.entries(match).filter(([name]) => name !== 'company_id'))
 
-/** The id of the contact of each change; or the outcome where there is none: a removal is done, an addition rejected. */
+/**
+ * The id of the contact of each change; or the outcome where there is none: a removal is done, an addition rejected. Who was
+ * put there is taken out again under whatever e-mail address that contact has by now.
+ */
 async function contactsOf(http: Http, { changes, op }: Batch): Promise<(readonly [Change, string | Outcome])[]> {
-  const matches = changes.map(({ match }) => personOf(match))
-  const contacts = await findMany(http, matches)
-  return changes.map((change, i) => {
+  const known = (change: Change): string | null => (op === 'delete' ? change.remoteId : null)
+  const open = changes.filter((change) => known(change) === null)
+  const people = await findMany(
+    http,
+    open.map(({ match }) => personOf(match)),
+  )
+  const contacts = new Map(open.map(({ key }, i) => [key, people[i] ?? null]))
+  return changes.map((change) => {
     const { key } = change
-    const contact = contacts[i] ?? null
-    const [field = 'external_id'] = Object.keys(matches[i] ?? {})
+    const id = known(change)
+    if (id !== null) return [change, id]
+    const contact = contacts.get(key) ?? null
+    const [field = 'external_id'] = Object.keys(personOf(change.match))
     if (contact === 'ambiguous') return [change, ambiguous(key)]
     if (contact !== null) return [change, text(contact['id']) ?? '']
     if (op === 'delete') return [change, { key, result: 'ok' }]
@@ -96,12 +106,14 @@ export async function* employ(http: Http, batch: Batch): AsyncIterable<Outcome> 
     }
     const companyId = text(change.match['company_id']) ?? ''
     if (!companies.has(companyId)) companies.set(companyId, text((await findCompany(http, { company_id: companyId }))?.['id']) ?? null)
-    yield await employed(http, change, batch.op === 'delete', `/contacts/${part(found)}/companies`, companies.get(companyId) ?? null)
+    yield await employed(http, change, found, companies.get(companyId) ?? null)
   }
 }
 
-async function employed(http: Http, change: Change, removes: boolean, path: string, company: string | null): Promise<Outcome> {
+async function employed(http: Http, change: Change, contact: string, company: string | null): Promise<Outcome> {
   const { key } = change
+  const removes = change.op === 'delete'
+  const path = `/contacts/${part(contact)}/companies`
   if (company === null)
     return removes
       ? { key, result: 'ok' }
@@ -109,6 +121,6 @@ async function employed(http: Http, change: Change, removes: boolean, path: stri
   if (removes) return taken(http, change, `${path}/${part(company)}`)
   const reply = await http.request({ method: 'POST', path, json: { id: company }, accept: [400, 404, 422] })
   if (reply.status >= 400) return rejected(key, reply)
-  if (text(member(reply.json(), 'id')) !== undefined) return { key, result: 'ok' }
+  if (text(member(reply.json(), 'id')) !== undefined) return { key, result: 'ok', remoteId: contact }
   return { key, result: 'unknown', code: 'incomplete_reply', message: 'Intercom answered without the company.' }
 }

@@ -16,7 +16,7 @@ import {
 } from '../../src/index.ts'
 import { madePrimary, settled, wantedEmail } from './email.ts'
 import { describe, fieldsOf, type Kind, kindOf, recordOf } from './fields.ts'
-import { find } from './find.ts'
+import { find, many } from './find.ts'
 import { begun, follow, type Job, jobsOf, refusedAs, resultsOf, tokenOf } from './jobs.ts'
 import { type Config, config, connect } from './login.ts'
 import { isObject, member, objects, text } from './reply.ts'
@@ -134,6 +134,7 @@ async function* save(account: Open, batch: Batch): AsyncIterable<Outcome | JobTo
     if ('refused' in made) yield made.refused
     else rows.push({ change, ...made, id: moved(change) })
   }
+  rows = await withoutGone(http, kind, rows)
   // Users are found by Zendesk as it creates or updates them.
   const finds = kind === 'user' && batch.op === 'upsert'
   if (!finds) rows = await withIds(http, kind, rows)
@@ -154,6 +155,13 @@ async function* save(account: Open, batch: Batch): AsyncIterable<Outcome | JobTo
   if (jobs.length === 0) return
   yield { token: tokenOf(jobs) }
   yield* results(account, jobs, batch)
+}
+
+/** What was deleted there since can't be changed: its row is one like any other. */
+async function withoutGone(http: Http, kind: Kind, rows: readonly Row[]): Promise<Row[]> {
+  const ids = rows.flatMap(({ id }) => id ?? [])
+  const there = new Set(ids.length > 0 ? (await many(http, kind, { ids: ids.join(',') })).map((record) => text(record['id'])) : [])
+  return rows.map((row) => ({ ...row, id: there.has(row.id) ? row.id : undefined }))
 }
 
 async function withIds(http: Http, kind: Kind, rows: readonly Row[]): Promise<Row[]> {

@@ -105,8 +105,10 @@ const unknown = ({ key }: Change, code: string, message: string): Outcome => ({ 
 const contradiction = (change: Change): Outcome => unknown(change, 'contradiction', 'The job’s result names another record.')
 
 function outcomeOf(result: Fields, change: Change, id: string | undefined): Outcome {
-  const { key } = change
+  const { key, op } = change
   const status = text(result['status']) ?? ''
+  // Deleted between the look at it and the job.
+  if (result['error'] === 'RecordNotFound' && op !== 'upsert') return { key, result: 'absent' }
   if (result['success'] === false || status === 'Failed') return refusedAs(key, text(result['error']), text(result['details']))
   if (result['success'] === true || ['Created', 'Updated', 'Deleted'].includes(status))
     return { key, result: 'ok', remoteId: id ?? text(result['id']) }

@@ -328,6 +328,15 @@ describe('a tag', () => {
     expect(held('contacts')).toMatchObject([{ tags: [] }])
   })
 
+  it('is taken off whoever it was put on, whose e-mail address is another one by now', async () => {
+    const { id } = await call('POST', '/contacts', { email: 'a@example.com' })
+    await index()
+    expect(await send('upsert', [row({ email: 'a@example.com' })], 'tags', vip())).toMatchObject([{ result: 'ok', remoteId: id }])
+    await call('PUT', `/contacts/${id}`, { email: 'b@example.com' })
+    expect(await send('delete', [row({ email: 'a@example.com' }, {}, { remoteId: id })], 'tags', vip())).toMatchObject([{ result: 'ok' }])
+    expect(held('contacts')).toMatchObject([{ tags: [] }])
+  })
+
   it('lists its users', async () => {
     await call('POST', '/contacts', { external_id: '1', email: 'a@example.com' })
     await call('POST', '/contacts', { email: 'b@example.com' })
@@ -343,6 +352,10 @@ describe('a tag', () => {
     served.fault(({ write: writes }) => (writes ? { kind: 'empty' } : undefined))
     await expect(send('upsert', [row({ external_id: '1' })], 'tags', vip())).rejects.toMatchObject({ name: 'UnknownOutcome' })
   })
+})
+
+it('pairs of contacts and companies are not listed', () => {
+  expect(open()).not.toHaveProperty('list')
 })
 
 describe('contacts of companies', () => {

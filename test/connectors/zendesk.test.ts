@@ -311,6 +311,26 @@ describe('a changed external id', () => {
   })
 })
 
+describe('a record that was deleted there', () => {
+  it('is made anew for a row whose match changed', async () => {
+    const [first] = await send('upsert', [row('1', ada, { name: 'Ada' })])
+    await send('delete', [row('1', ada)])
+    const moved = row('1', { external_id: 'A2' }, { name: 'Ada' }, { previousMatch: ada, remoteId: idOf(first) })
+    expect(await send('upsert', [moved])).toMatchObject([{ result: 'ok', remoteId: expect.not.stringMatching(idOf(first)) }])
+    expect(users()).toMatchObject([{ external_id: 'A2' }])
+  })
+
+  it.each(['update', 'delete'] as const)('while its job ran is absent for %s', async (op) => {
+    const gone = stub(({ path }) => {
+      if (path.includes('users/show_many')) return { users: [{ id: 7, external_id: 'A1' }] }
+      if (!path.includes('job_statuses')) return { job_status: { id: 'J' } }
+      return { job_statuses: [{ id: 'J', status: 'completed', results: [{ index: 0, id: 7, success: false, error: 'RecordNotFound' }] }] }
+    })
+    const { outcomes } = await write(gone, many(op, [row('1', ada, op === 'update' ? { name: 'A' } : {})]))
+    expect(outcomes.at(-1)).toEqual({ key: '1', result: 'absent' })
+  })
+})
+
 describe('records are found', () => {
   it('by an external id with a comma, whatever its case', async () => {
     await send('upsert', [row('1', { external_id: 'a,b' }, { name: 'Ada' }), row('2', { external_id: 'Plain' }, { name: 'P' })])
