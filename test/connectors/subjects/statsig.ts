@@ -66,6 +66,12 @@ export const contract: readonly Contract[] = [
   {
     spec: 'statsig/capiopenapi.json',
     takes: ({ path }) => path.startsWith('/console/'),
+    // It wants `limit` and `page` to be either a text or a number, and in a query every number is both.
+    mend: ({ paths = {} }) => {
+      const operations = Object.values(paths).flatMap((item) => Object.values(item ?? {}) as unknown[])
+      for (const { parameters = [] } of operations as { parameters?: { in: string; schema?: { oneOf?: unknown } }[] }[])
+        for (const one of parameters) if (one.in === 'query') delete one.schema?.oneOf
+    },
   },
   { spec: 'statsig/httpopenapi.json', takes: ({ path }) => path === '/v1/log_event' },
 ]
