@@ -5,7 +5,6 @@ import {
   type ConnectorIO,
   defineConnector,
   type Destination,
-  type Fields,
   type JobToken,
   type ObjectSpec,
   type Outcome,
@@ -13,13 +12,14 @@ import {
   UnknownOutcome,
   type Value,
 } from '../../src/index.ts'
-import { type Api, type Json, openApi, textOf } from './client.ts'
+import { type Api, openApi, textOf } from './client.ts'
 import { type Config, config, type Options, options } from './config.ts'
 import { fitsFile, followJob, type Job, opOfJob, runJob } from './jobs.ts'
 import { checkCampaign, inCampaign, listMembers, MEMBER, writeMembers } from './members.ts'
-import { find } from './query.ts'
+import { find, idOf } from './query.ts'
+import { readRecords } from './read.ts'
 import { COLLECTION, columnsOf, deleteIds, isRow, namesIn, recordOf, type Row, rowOf, sendRows } from './rows.ts'
-import { type Described, type Field, fieldInfos, openSchema, type Schema } from './schema.ts'
+import { fieldInfos, openSchema, type Schema } from './schema.ts'
 
 /** Rows of a bulk job here: Salesforce works through them in batches of 10,000, of which an org has 15,000 a day. */
 const JOB = 10_000
@@ -102,24 +102,24 @@ function destination(org: Org): Destination {
     async *resume(token, { object, op, changes }) {
       const by = await matchOf(org, object, changes)
       if (!opOfJob(op) || by === null) return
-      const found = changes.filter(({ previousMatch }) => previousMatch === null)
-      yield* followJob(api, org.io, token, { op, by, exists: op === 'insert' ? by.name : undefined }, found)
+      const job = { op, by, exists: op === 'insert' ? by.name : undefined }
+      yield* followJob(
+        api,
+        org.io,
+        token,
+        job,
+        changes.filter((change) => !moves(change)),
+      )
     },
     async lookup(object, matches) {
       const found = await find(api, await schema(object), matches)
       // Which of several is meant, nobody knows.
       return found.map((records) => (records.length === 1 ? idOf(records[0]) : null))
     },
-    read: (object, matches) => readRecords(org, object, matches),
+    read: (object, matches) =>
+      readRecords(api, schema, object, matches, object === MEMBER ? inCampaign(options.campaign_id ?? '') : undefined),
     list: () => listMembers(api, options.campaign_id ?? ''),
   }
-}
-
-/** Records whose id is read. Throws when the reply has none. */
-function idOf(record: Json | undefined): string {
-  const id = record?.['Id']
-  if (typeof id === 'string') return id
-  throw new UnknownOutcome('bad_reply', 'A record in the reply has no Id.')
 }
 
 /** The one field that a record is found by; null without changes. */
@@ -132,6 +132,9 @@ async function matchOf({ schema }: Org, object: string, changes: readonly Change
   return (await columnsOf(schema, object, [name])).get(name) ?? null
 }
 
+/** An upsert whose record is known by its id and gets a new match. */
+const moves = ({ op, previousMatch, remoteId }: Change): boolean => op === 'upsert' && previousMatch !== null && remoteId !== null
+
 async function* writeRecords(org: Org, batch: Batch): AsyncIterable<Outcome | JobToken> {
   const { api, schema } = org
   const { object, op, changes } = batch
@@ -143,7 +146,7 @@ async function* writeRecords(org: Org, batch: Batch): AsyncIterable<Outcome | Jo
   const described = await schema(object)
   const columns = await columnsOf(schema, object, namesIn(changes))
   // A record keeps its id under a new match: found by the old one it would be made anew.
-  const renamed = changes.filter(({ previousMatch, remoteId }) => op === 'upsert' && previousMatch !== null && remoteId !== null)
+  const renamed = changes.filter(moves)
   const rest = new Set(changes)
   for (const change of renamed) rest.delete(change)
   const there =
@@ -206,7 +209,9 @@ async function* renameRecords(org: Org, object: string, job: Job, renamed: reado
   const gone: Row[] = []
   for await (const outcome of sendRows(org.api, { method: 'PATCH', path: '/composite/sobjects' }, 'update', rows)) {
     const change = renamed.find(({ key }) => key === outcome.key)
-    const row = outcome.result === 'absent' && change ? rowOf(change, { ...change.match, ...change.fields }, columns) : null
+    // Deleted, or deleted for good. (The same code for a parent that is not there comes back from the upsert.)
+    const absent = outcome.result === 'absent' || (outcome.result === 'rejected' && outcome.code === 'INVALID_CROSS_REFERENCE_KEY')
+    const row = absent && change ? rowOf(change, { ...change.match, ...change.fields }, columns) : null
     if (row !== null && isRow(row)) gone.push(row)
     else yield outcome
   }
@@ -262,36 +267,4 @@ async function* deleteRecords(org: Org, { object, changes }: Batch): AsyncIterab
     else rows.push({ change: one.change, id: one.id })
   }
   yield* deleteIds(org.api, rows)
-}
-
-/** Ids that one request reads (REST API Developer Guide, "Get Records Using sObject Collections"). */
-const READ = 2000
-
-async function readRecords({ api, schema, options }: Org, object: string, matches: readonly Fields[]): Promise<readonly (Fields | null)[]> {
-  const described = await schema(object)
-  const where = object === MEMBER ? inCampaign(options.campaign_id ?? '') : undefined
-  const found = await find(api, described, matches, [], where)
-  const ids = found.map((records) => (records.length === 1 ? idOf(records[0]) : null))
-  const wanted = [...new Set(ids.filter((id) => id !== null))]
-  const byId = new Map<string, Fields>()
-  for (let first = 0; first < wanted.length; first += READ) {
-    const json = { ids: wanted.slice(first, first + READ), fields: [...described.fields.keys()] }
-    const reply = await api.request({ method: 'POST', path: `/composite/sobjects/${encodeURIComponent(object)}`, json })
-    const records = reply.json()
-    if (!Array.isArray(records)) throw new UnknownOutcome('bad_reply', 'The reply is no list of records.')
-    for (const record of records as readonly (Json | null)[]) if (record !== null) byId.set(idOf(record), readable(described, record))
-  }
-  return ids.map((id) => (id === null ? null : (byId.get(id) ?? null)))
-}
-
-/** Values as they are sent: moments in UTC with Z. */
-function readable({ fields }: Described, record: Json): Fields {
-  const entries = Object.entries(record).filter(([name]) => name !== 'attributes')
-  return Object.fromEntries(entries.map(([name, value]) => [name, momentOf(fields.get(name), value)]))
-}
-
-function momentOf(field: Field | undefined, value: Value): Value {
-  if (field?.type !== 'datetime' || typeof value !== 'string') return value
-  const at = Date.parse(value)
-  return Number.isNaN(at) ? value : new Date(at).toISOString().replace('.000Z', 'Z')
 }

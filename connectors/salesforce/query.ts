@@ -1,5 +1,5 @@
 /** Finds records by values of their fields, with SOQL. */
-import { encodeJson, type Fields, RawJson, Refused, type Value } from '../../src/index.ts'
+import { encodeJson, type Fields, RawJson, Refused, UnknownOutcome, type Value } from '../../src/index.ts'
 import type { Api, Json } from './client.ts'
 import { type Described, type Field, ID } from './schema.ts'
 
@@ -41,6 +41,13 @@ export async function find(
     }
   }
   return found
+}
+
+/** The id of a record that was read. Throws when the reply has none. */
+export function idOf(record: Json | undefined): string {
+  const id = record?.['Id']
+  if (typeof id === 'string') return id
+  throw new UnknownOutcome('bad_reply', 'A record in the reply has no Id.')
 }
 
 function fieldOf(described: Described, name: string): Field {
