@@ -136,12 +136,15 @@ function wrongItem({ match, fields }: Change): Problem | undefined {
   return undefined
 }
 
-/** One item; null when it is not there. */
-export async function readItem(http: Http, catalog: string, match: Fields): Promise<Fields | null> {
-  const path = `/catalogs/${encodeURIComponent(catalog)}/items/${encodeURIComponent(idOf(match))}`
-  const reply = await http.request({ method: 'GET', path, route: '/catalogs/…/items/…', accept: [404] })
-  const [item] = objectsIn(objectOf(reply)['items'])
-  if (reply.status === 404 || item === undefined) return null
-  const { id: _, ...fields } = item
-  return fields
+/** Items one by one, null for each that is not there: "50 requests per minute" (synchronous catalog items). */
+export async function readItems(http: Http, catalog: string, matches: readonly Fields[]): Promise<(Fields | null)[]> {
+  const found: (Fields | null)[] = []
+  for (const match of matches) {
+    const path = `/catalogs/${encodeURIComponent(catalog)}/items/${encodeURIComponent(idOf(match))}`
+    const reply = await http.request({ method: 'GET', path, route: '/catalogs/…/items/…', accept: [404] })
+    const [item] = objectsIn(objectOf(reply)['items'])
+    const { id: _, ...fields } = item ?? {}
+    found.push(reply.status === 404 || item === undefined ? null : fields)
+  }
+  return found
 }

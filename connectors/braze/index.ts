@@ -12,7 +12,7 @@ import {
   Refused,
   secret,
 } from '../../src/index.ts'
-import { describeCatalog, readItem, writeItems } from './catalogs.ts'
+import { describeCatalog, readItems, writeItems } from './catalogs.ts'
 import { identityKey, identityOf } from './identity.ts'
 import { deleteProfiles, exportProfiles, fieldsOf, writeEvents, writeProfiles } from './users.ts'
 import { EVENT_FIELDS } from './values.ts'
@@ -120,7 +120,7 @@ export default defineConnector<Config, Options>({
         else yield* writeProfiles(http, batch)
       },
       async read(object, matches) {
-        if (object === 'catalog-items') return Promise.all(matches.map((match) => readItem(http, catalogOf(catalog), match)))
+        if (object === 'catalog-items') return readItems(http, catalogOf(catalog), matches)
         const identities = matches.map(identityOf)
         const found = await exportProfiles(http, identities)
         return identities.map((identity) => {

@@ -19,10 +19,15 @@ export interface Finder {
 
 /** `now`: milliseconds since 1970. */
 export function createFinder(http: Http, now: () => number): Finder {
+  /** Only what finds them: in an hour there may be many. */
   let recent: Promise<readonly Customer[]> | undefined
 
   /** Follows the pages of a list or search. */
-  async function pages(path: string, query: Readonly<Record<string, string>>): Promise<Customer[]> {
+  async function pages(
+    path: string,
+    query: Readonly<Record<string, string>>,
+    keep = (customer: Customer): Customer => customer,
+  ): Promise<Customer[]> {
     const all: Customer[] = []
     let next: Record<string, string> = {}
     for (;;) {
@@ -32,7 +37,7 @@ export function createFinder(http: Http, now: () => number): Finder {
         next_page: page,
       } = objectOf(await http.request({ method: 'GET', path, query: { ...query, ...next, limit: PAGE } }))
       if (!Array.isArray(data)) throw new UnknownOutcome('no_list', `GET ${path} answered without a list.`)
-      all.push(...(data as Customer[]))
+      all.push(...(data as Customer[]).map(keep))
       const last = all.at(-1)
       if (more !== true || last === undefined) return all
       next = typeof page === 'string' ? { page } : { starting_after: last.id }
@@ -45,7 +50,11 @@ export function createFinder(http: Http, now: () => number): Finder {
    */
   function createdLately(): Promise<readonly Customer[]> {
     const since = String(Math.floor(now() / 1000) - LAG_SECONDS)
-    return (recent ??= pages('/v1/customers', { 'created[gte]': since }).catch((error: unknown) => {
+    return (recent ??= pages('/v1/customers', { 'created[gte]': since }, ({ id, email = null, metadata = null }) => ({
+      id,
+      email,
+      metadata,
+    })).catch((error: unknown) => {
       recent = undefined
       throw error
     }))
@@ -61,7 +70,9 @@ export function createFinder(http: Http, now: () => number): Finder {
       const clauses = wanted.map(([name, value]) => `metadata[${quoted(metadataKey(name))}]:${quoted(value)}`)
       // The search does not mind case.
       const found = (await pages('/v1/customers/search', { query: clauses.join(' AND ') })).filter(isIt)
-      return found.length > 0 ? found : (await createdLately()).filter(isIt)
+      if (found.length > 0) return found
+      for (const late of (await createdLately()).filter(isIt)) found.push(...(await byId(http, late.id)))
+      return found.filter(isIt)
     },
   }
 }
