@@ -103,7 +103,13 @@ describe('YAML in the documentation', () => {
     }
     const url = 'http://127.0.0.1:1/'
     const secret = `whsec_${Buffer.alloc(32).toString('base64')}`
-    const environ = { DATABASE_URL: 'postgres://u@h/d', CRM_URL: url, WEBHOOK_URL: url, CRM_SECRET: secret }
+    const environ = {
+      DATABASE_URL: 'postgres://u@h/d',
+      CRM_URL: url,
+      WEBHOOK_URL: url,
+      CRM_SECRET: secret,
+      HUBSPOT_TOKEN: 'pat-na1-example',
+    }
     const project = await loadProject({ root, env: undefined, vars: undefined, environ })
     await rm(root, { recursive: true })
     expect(project.syncs.map((it) => it.file)).toEqual([...files.keys()].filter((it) => it.startsWith('syncs/')))
