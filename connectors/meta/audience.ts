@@ -49,8 +49,8 @@ function rowOf({ op, match, fields }: Change): Map<string, string> {
     if (key === undefined) throw new Unfit('unknown_field', name, `A custom audience has no column ${name}.`)
     const value = personal(values, name)
     if (value === undefined) continue
-    if (row.has(key) && row.get(key) !== value)
-      throw new Unfit('two_values', name, `A row has one ${key}: map either the raw column or the hashed one.`)
+    // Even when they are equal: once one of the columns is null, removing what it held would remove the other's person.
+    if (row.has(key)) throw new Unfit('two_values', name, `A row has one ${key}: map either the raw column or the hashed one.`)
     row.set(key, value)
   }
   return row

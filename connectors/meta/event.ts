@@ -91,12 +91,15 @@ function required(fields: Fields, name: string): string {
   return text
 }
 
+/** A date (midnight in UTC), or a time with its zone: without one it would be another moment on every machine. */
+const TIME = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2}))?$/
+
 /** Seconds since 1970, from a timestamp or from such a number. */
 function timeOf(fields: Fields, source: string, now: number): number {
   const text = required(fields, 'event_time')
-  const seconds = /^\d{9,10}$/.test(text) ? Number(text) : Math.floor(Date.parse(text) / 1000)
-  if (Number.isNaN(seconds) || !/^(\d{9,10}$|\d{4}-\d{2}-\d{2})/.test(text))
-    throw new Unfit('invalid_timestamp', 'event_time', 'event_time must be a timestamp, or seconds since 1970.')
+  const seconds = /^\d{9,10}$/.test(text) ? Number(text) : TIME.test(text) ? Math.floor(Date.parse(text) / 1000) : Number.NaN
+  if (Number.isNaN(seconds))
+    throw new Unfit('invalid_timestamp', 'event_time', 'event_time must be a timestamp with its time zone, or seconds since 1970.')
   const limit = source === 'physical_store' ? MAX_AGE.physical_store : MAX_AGE.other
   if (now / 1000 - seconds > limit)
     throw new Unfit('too_old', 'event_time', `event_time is more than ${limit / DAY} days ago: Meta takes no such event any more.`)

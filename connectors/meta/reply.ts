@@ -16,8 +16,8 @@ const isPermission = (code: number): boolean => code === 3 || code === 10 || cod
 const isLimit = (code: number): boolean => [4, 17, 32, 341, 368, 613].includes(code) || (code >= 80_000 && code <= 80_014)
 /** The service failed; whether it had taken the request nobody knows. */
 const FAILURES = [1, 2, 5000]
-/** The terms for custom audiences were not accepted. */
-const TERMS = [2655, 2650]
+/** "Terms of service has not been accepted": of a customer list, of the app. */
+const TERMS = [2655, 2663]
 /** Subcodes of audiences that nobody can change: flagged, not available, deleted. */
 const AUDIENCE = [1_713_230, 1_487_301, 1_487_366]
 
@@ -62,12 +62,12 @@ export function refuse(reply: HttpReply): never {
     throw new RateLimited(`Meta’s rate limit of the ad account is used up (${label})${minutes}. Run again later.`, wait)
   }
   if (FAILURES.includes(code) || error['is_transient'] === true || reply.status >= 500)
-    throw new UnknownOutcome(label, `Meta failed (${label}).`, { cause })
+    throw new UnknownOutcome(label, `Meta failed (${label}).`, { afterMs: retryAfterOf(reply), cause })
   // The service's own words for that speak of the Graph API only.
   const missing = code === 100 && subcode === 33
   throw new Refused(
     label,
-    missing ? 'Meta has no object of that id, or the token may not see it: check the id in options.' : said,
+    missing ? 'Meta has no object of that id, or the token may not see it: check the id in options, and ad_account_id.' : said,
     reply.status,
   )
 }
@@ -76,8 +76,8 @@ export function refuse(reply: HttpReply): never {
  * Milliseconds to wait, the longest that a header tells: minutes in `estimated_time_to_regain_access`, seconds in
  * `reset_time_duration` and Retry-After.
  */
-function waitOf({ headers }: HttpReply): number | undefined {
-  let wait = 0
+function waitOf(reply: HttpReply): number | undefined {
+  let wait = retryAfterOf(reply) ?? 0
   const find = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) return
     for (const [name, member] of Object.entries(value)) {
@@ -86,10 +86,13 @@ function waitOf({ headers }: HttpReply): number | undefined {
       else find(member)
     }
   }
-  for (const name of ['x-business-use-case-usage', 'x-ad-account-usage', 'x-app-usage']) find(parsed(headers[name]))
-  const after = Number(headers['retry-after'] ?? Number.NaN)
-  if (!Number.isNaN(after)) wait = Math.max(wait, after * 1000)
+  for (const name of ['x-business-use-case-usage', 'x-ad-account-usage', 'x-app-usage']) find(parsed(reply.headers[name]))
   return wait > 0 ? wait : undefined
+}
+
+function retryAfterOf({ headers }: HttpReply): number | undefined {
+  const seconds = Number(headers['retry-after'] ?? Number.NaN)
+  return seconds > 0 ? seconds * 1000 : undefined
 }
 
 function parsed(header: string | undefined): unknown {

@@ -20,6 +20,7 @@ import {
   type Outcome,
   RawJson,
 } from '../../src/index.ts'
+import { normalise } from '../../src/normalise.ts'
 import { type FakeHost, type ServedFake, serveFakes } from '../../src/testing/host.ts'
 import { startTrial } from '../../src/testing/trial.ts'
 
@@ -59,7 +60,6 @@ describe('normalisation', () => {
   test.each([
     ['email', ' John_Smith@gmail.com', '62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f'],
     ['phone', '+1 (650)555-1212', 'e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176'],
-    ['phone', '0016505551212', 'e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176'],
     ['first_name', 'Mary', '6915771be1c5aa0c886870b6951b03d7eafc121fea0e80a5ea83beb7c449f4ec'],
     ['last_name', '정', '8fa8cd9c440be61d0151429310034083132b35975c4bea67fdd74158eb51db14'],
     ['first_name', 'Valéry', '08e1996b5dd49e62a4b4c010d44e4345592a863bb9f8e3976219bac29417149c'],
@@ -86,6 +86,11 @@ describe('normalisation', () => {
     ['email', 'John.Smith'],
     ['phone', '555'],
     ['phone', '1-800-FLOWERS'],
+    ['phone', '0171 1234567'],
+    ['phone', '0016505551212'],
+    ['email', 'a@example.com\u00a0'],
+    ['email', 'Ä@example.com'],
+    ['email_sha256', ` ${sha256('a')}`],
     ['email_sha256', 'a@example.com'],
     ['country', 'USA'],
     ['gender', 'x'],
@@ -100,6 +105,32 @@ describe('normalisation', () => {
 
   test('gmail addresses keep their dots and what follows a plus', () => {
     expect(personal({ email: 'a.b+c@gmail.com' }, 'email')).toBe(sha256('a.b+c@gmail.com'))
+  })
+
+  const spec = connector.objects['audience']
+  const match = typeof spec === 'object' ? spec.match : {}
+  test.each([
+    ['email', ['a@example.com', ' A@Example.com\n', 'a@example.com\u00a0', '\u200aa@example.com', 'ä@example.com', 'Ä@example.com']],
+    ['email_sha256', [sha256('a'), sha256('a').toUpperCase(), ` ${sha256('a')}`]],
+    ['phone', ['16505551212', '+1 (650) 555-1212', '0016505551212', '00 1 650 555 1212', '016505551212']],
+    ['phone_sha256', [sha256('a'), `${sha256('a')}\t`]],
+    ['external_id', ['B-1', 'b-1', ' B-1']],
+    [
+      'mobile_id',
+      ['38400000-8cf0-11bd-b23e-10b96e40000d', '38400000-8CF0-11BD-B23E-10B96E40000D', '38400000-8cf0-11bd-b23e-10b96e40000d '],
+    ],
+  ])('what is one %s to Meta is one member here: cleaning a spelling must not remove the person', (field, spellings) => {
+    const members = new Map<string | undefined, Set<string | null>>()
+    for (const text of spellings) {
+      let sent: string | undefined
+      try {
+        sent = personal({ [field]: text }, field)
+      } catch {
+        continue
+      }
+      members.set(sent, (members.get(sent) ?? new Set()).add(normalise(match[field] ?? 'exact', text)))
+    }
+    expect([...members.values()].map(({ size }) => size)).toEqual([...members.values()].map(() => 1))
   })
 
   test('nothing is never hashed', () => {
@@ -155,13 +186,17 @@ describe('members', () => {
       change('upsert', 'bad', { phone: '1' }),
       change('upsert', 'good', { email: 'a@example.com' }),
       change('upsert', 'two', { email: 'a@example.com', email_sha256: sha256('b@example.com') }),
+      change('upsert', 'same', { email: 'a@example.com', email_sha256: sha256('a@example.com') }),
       change('upsert', 'unknown', { email: 'c@example.com' }, { shoe_size: 42 }),
+      change('upsert', 'odd', { email: 'd@example.com' }, { constructor: 'x' }),
     ])
     expect(said).toEqual([
       { key: 'good', result: 'accepted' },
       { key: 'bad', result: 'rejected', code: 'invalid_phone', field: 'phone', message: expect.any(String) as string },
       { key: 'two', result: 'rejected', code: 'two_values', field: 'email_sha256', message: expect.any(String) as string },
+      { key: 'same', result: 'rejected', code: 'two_values', field: 'email_sha256', message: expect.any(String) as string },
       { key: 'unknown', result: 'rejected', code: 'unknown_field', field: 'shoe_size', message: expect.any(String) as string },
+      { key: 'odd', result: 'rejected', code: 'unknown_field', field: 'constructor', message: expect.any(String) as string },
     ])
   })
 
@@ -237,6 +272,17 @@ describe('errors of the Graph API', () => {
       error(400, { code: 2655 }),
       { name: 'AuthError', code: 'CDP3002', hint: /Accept the custom audience terms/ },
     ],
+    [
+      'terms that an app’s user did not accept',
+      error(400, { code: 2663 }),
+      { name: 'AuthError', hint: /Accept the custom audience terms/ },
+    ],
+    [
+      'an audience that takes other data',
+      error(400, { code: 2650, message: '(#2650) Failed to update the custom audience: why' }),
+      { name: 'Refused', code: '2650', message: /Failed to update the custom audience: why/ },
+    ],
+    ['a pause that a failing service asks for', error(503, { code: 2 }, { 'retry-after': '7' }), { name: 'UnknownOutcome', afterMs: 7000 }],
     ['too many calls', error(400, { code: 80003 }, hour), { name: 'RateLimited', afterMs: 3_600_000, message: /for 60 minutes/ }],
     ['too many calls, for nobody knows how long', error(400, { code: 17 }), { name: 'RateLimited', afterMs: undefined }],
     ['the app’s limit', error(400, { code: 4 }, { 'x-app-usage': '{"call_count":100}' }), { name: 'RateLimited', afterMs: undefined }],
@@ -326,6 +372,8 @@ describe('events', () => {
     ['no name', { event_name: null }, 'required', 'event_name'],
     ['no time', { event_time: null }, 'required', 'event_time'],
     ['a time that is none', { event_time: '1.11.2026' }, 'invalid_timestamp', 'event_time'],
+    ['a time of no zone', { event_time: '2026-11-20 10:00:00' }, 'invalid_timestamp', 'event_time'],
+    ['a time of no zone, in ISO', { event_time: '2026-11-20T10:00:00' }, 'invalid_timestamp', 'event_time'],
     ['no source', { action_source: '' }, 'required', 'action_source'],
     ['an unknown source', { action_source: 'shop' }, 'invalid_action_source', 'action_source'],
     ['nobody', { email: null }, 'no_identifier', 'email'],
@@ -338,6 +386,7 @@ describe('events', () => {
     ['a list for custom_data', { custom_data: [1] }, 'wrong_type', 'custom_data'],
     ['an opt_out in words', { opt_out: 'no' }, 'not_a_boolean', 'opt_out'],
     ['an unknown field', { colour: 'red' }, 'unknown_field', 'colour'],
+    ['a field that every object has', { constructor: 'red' }, 'unknown_field', 'constructor'],
     ['two addresses', { email_sha256: sha256('b@example.com') }, 'two_values', 'email_sha256'],
   ])('with %s are rejected', async (_, fields, code, field) => {
     expect(await send({ ...lead, ...fields })).toEqual([
