@@ -242,7 +242,11 @@ export interface Destination {
   check(): Promise<Account>
   /** The fields of the object, where the API tells. Throws when the object does not exist. */
   describe?(object: string): Promise<readonly FieldInfo[]>
-  /** Sends one batch; yields an outcome per change, by key, as soon as it is known. No try/catch, no retry, no sleeping. */
+  /**
+   * Sends one batch; yields an outcome per change, by key, as soon as it is known. No try/catch, no retry, no sleeping.
+   * An error thrown speaks for every row that was not named. So a write that goes on to another request first names all
+   * rows of the one before: `unknown` where the reply said nothing, for the error of the next would call them not applied.
+   */
   write(batch: Batch): AsyncIterable<Outcome | JobToken>
   /** Yields the outcomes of a job begun by an earlier run. */
   resume?(token: string, batch: Batch): AsyncIterable<Outcome>

@@ -11,7 +11,6 @@ import { finishFiles, isoTime, rejectedRows } from './finish.ts'
 import { lockSync, waitUnlocked } from './lock.ts'
 import { open } from './open.ts'
 import { newRunId, prepareState, readAttempts, statePaths, writeRejected } from './records.ts'
-import { referencesOf, showReferences } from './references.ts'
 import { COUNT_ROWS, recoverFold, transaction } from './state/fold.ts'
 import { lit, litList } from './state/db.ts'
 import type { Db } from './state/db.ts'
@@ -196,15 +195,14 @@ export async function why(
     }>(`SELECT * EXCLUDE (pending, hash, key, mode) FROM snap WHERE key = ${lit(key)} OR pending.key = ${lit(key)} ORDER BY address`)
     const { names, fields } = comparison.placement
     const sensitive = new Set(fields.filter(({ field }) => field.sensitive).map(({ field }) => field.name))
-    const shown = (values: Record<string, unknown>): Record<string, unknown> => showReferences(values, referencesOf(sync))
     return {
       sync: sync.name,
       key,
       model,
-      payload: computed?.payload ? shown(bag(names, computed.payload, sensitive)) : null,
+      payload: computed?.payload ? bag(names, computed.payload, sensitive) : null,
       snapshot: stored.map(({ address, payload, remote_id, confirmed_at, run: by, ...flags }) => ({
         address,
-        payload: payload && shown(bag(names, payload, sensitive)),
+        payload: payload && bag(names, payload, sensitive),
         remote_id,
         confirmed_at: confirmed_at && isoTime(confirmed_at),
         run: by,

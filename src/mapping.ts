@@ -31,8 +31,8 @@ export interface CompiledField {
   /** Never compared nor stored, rendered at sending: `evaluate` gives null. */
   readonly meta: 'sent_at' | 'run' | 'sync' | null
   /**
-   * Resolved at delivery (references.ts): `evaluate` gives the match values as a JSON object, as the destination compares
-   * them and in the order of their names; the null cell when all are null, and in a match when one is.
+   * Resolved at delivery (references.ts): `evaluate` gives `{"lookup":object,"match":{…}}` as JSON, the values as the
+   * destination compares them and in the order of their names; the null cell when all are null, and in a match when one is.
    */
   readonly lookup: {
     readonly object: string
@@ -232,6 +232,7 @@ function compileLookup(
 ): Evaluate {
   const nothing = nullCell(spec)
   const names = spec.source.kind === 'lookup' ? Object.keys(spec.source.match) : []
+  const object = JSON.stringify(spec.source.kind === 'lookup' ? spec.source.object : '')
   const parts = names
     .map((name, i) => ({ name, i, type: types[i] ?? 'string', normaliser: normalisers[name] ?? 'exact' }))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
@@ -246,7 +247,8 @@ function compileLookup(
     const empty = cells.filter((cell) => cell === null || cell === 'jnull').length
     // Half a match finds no record, but is no null either: delivery calls it a miss. An address has no halves.
     if (empty === cells.length || (match && empty > 0)) return nothing
-    return `j{${parts.map(({ name }, i) => `${JSON.stringify(name)}:${cellJson(cells[i] ?? 'jnull')}`).join(',')}}`
+    const members = parts.map(({ name }, i) => `${JSON.stringify(name)}:${cellJson(cells[i] ?? 'jnull')}`).join(',')
+    return `j{"lookup":${object},"match":{${members}}}`
   }
 }
 

@@ -105,7 +105,7 @@ export async function open(
     // A run moves the old name's state; a look only reads it there.
     const renamed = purpose === 'look' && !existsSync(paths.file) && sync.renamedFrom !== null ? oldState(project, sync.renamedFrom) : null
     const { destination: opened, meter, stop } = openDestination(project, sync, context)
-    const destination = withReferences(opened, referencesOf(sync), opOf(sync))
+    const destination = withReferences(opened, { references: referencesOf(sync), writes: opOf(sync), byKey: isByKey(sync) })
     closers.push(async () => destination.close?.())
     const account = await asked(destination.check())
     const target = targetOf(sync, account)
@@ -270,13 +270,15 @@ export const targetFile = (paths: StatePaths): string => join(paths.folder, 'tar
 
 export const hasState = (project: Project, name: string): boolean => existsSync(statePaths(project, { name }).file)
 
+const isByKey = ({ mode, spec }: Sync): boolean => mode === 'append' || spec.address === 'key'
+
 /** How rows of this sync are addressed. */
 export function addressingOf(sync: Sync, mapping: Mapping): Addressing {
   const { spec } = sync
-  const address = sync.mode === 'append' ? 'key' : spec.address
+  const byKey = isByKey(sync)
   return {
-    byKey: address === 'key',
-    any: address !== 'key' && address.match === 'any',
+    byKey,
+    any: !byKey && typeof spec.address === 'object' && spec.address.match === 'any',
     membership: spec.membership === true && sync.mode !== 'append',
     keepOnNullMatch: sync.onNullMatch === 'keep',
     key: sync.model.key,

@@ -6,22 +6,28 @@ import type { Sync } from './config/types.ts'
 import type { Batch, Change, Destination, JobToken, Outcome } from './connector.ts'
 import type { Cause } from './deliver/batch.ts'
 import { failureOf } from './deliver/send.ts'
-import { encodeJson, RawJson, type Fields, type Value } from './json.ts'
+import { decodeJson, encodeJson, RawJson, type Fields, type Value } from './json.ts'
 import type { Op } from './types.ts'
 
 export interface Reference {
   readonly field: string
   /** The object of the destination in which the record is looked up. */
   readonly object: string
+  /** Names of the fields it is found by, sorted. */
+  readonly by: readonly string[]
   /** In a match always `reject`: without an id there is nothing to find the record by. */
   readonly onMiss: 'reject' | 'null' | 'omit'
+  readonly inMatch: boolean
 }
 
 /** Every reference of a sync, those of its match included. */
 export function referencesOf(sync: Sync): Reference[] {
-  return [...sync.match, ...sync.fields].flatMap(({ name, source }) =>
-    source.kind === 'lookup' ? [{ field: name, object: source.object, onMiss: source.onMiss }] : [],
-  )
+  return [...sync.match, ...sync.fields].flatMap((spec) => {
+    const { name, source } = spec
+    if (source.kind !== 'lookup') return []
+    const by = Object.keys(source.match).sort()
+    return [{ field: name, object: source.object, by, onMiss: source.onMiss, inMatch: sync.match.includes(spec) }]
+  })
 }
 
 /** Matches of one call of `lookup`, and answers that are kept. */
@@ -138,16 +144,14 @@ function noAnswer(thrown: unknown): NonNullable<Answers['failure']> {
  * nothing was sent. (So a refused request is halved until the row whose values the service refuses stands alone.)
  * `writes` is the operation that carries fields; a removal has references in its match alone.
  */
-export function withReferences(destination: Destination, references: readonly Reference[], writes: Op): Destination {
-  // What an earlier run began may have had references, whatever the sync has today.
-  if (references.length === 0 && !destination.resume) return destination
+export function withReferences(destination: Destination, kind: Kind): Destination {
   const lookup = destination.lookup?.bind(destination)
   const resume = destination.resume?.bind(destination)
   const resolver = createResolver(lookup ?? (() => Promise.reject(new TypeError('the connector has no lookup'))))
   return {
     check: () => destination.check(),
     ...(destination.describe && { describe: destination.describe.bind(destination) }),
-    write: (batch) => write(destination, { references, writes }, resolver, batch),
+    write: (batch) => write(destination, kind, resolver, batch),
     ...(resume && { resume: (token, batch) => resumeResolved(resume, resolver, token, batch) }),
     ...(lookup && { lookup }),
     ...(destination.read && { read: destination.read.bind(destination) }),
@@ -160,15 +164,15 @@ export function withReferences(destination: Destination, references: readonly Re
 interface Kind {
   readonly references: readonly Reference[]
   readonly writes: Op
+  /** The destination finds its records by the row's key, whatever the match says. */
+  readonly byKey: boolean
 }
 
 async function* write(destination: Destination, kind: Kind, resolver: Resolver, batch: Batch): AsyncIterable<Outcome | JobToken> {
-  const wanted = wantedBy(batch, kind)
-  const whole = batch.changes.every((change) => cellsOf(change, kind).length === 0)
-  if (whole) return yield* destination.write(batch)
+  if (!batch.changes.some((change) => concerns(change, kind))) return yield* destination.write(batch)
   let answers: Answers
   try {
-    answers = await resolver.resolve(wanted)
+    answers = await resolver.resolve(wantedBy(batch, kind))
   } catch (thrown) {
     // A bug leaves the rows of a request unknown; of these nothing was sent.
     const { kind: what, cause } = failureOf(thrown)
@@ -178,9 +182,13 @@ async function* write(destination: Destination, kind: Kind, resolver: Resolver, 
   const { outcomes, changes } = sortOut(batch, kind, answers)
   yield* outcomes
   if (changes.length === 0) return
-  for await (const item of destination.write({ ...batch, changes }))
+  for await (const item of identified(destination.write({ ...batch, changes }), changes, kind))
     yield 'token' in item ? { token: wrap({ ...kind, token: item.token, answers: [...answers.found] }) } : item
 }
+
+/** Whether a change is not to be sent as it stands. */
+const concerns = (change: Change, kind: Kind): boolean =>
+  cellsOf(change, kind).length > 0 || deliveredMatch(change) !== null || isStale(change, kind)
 
 async function* resumeResolved(
   resume: NonNullable<Destination['resume']>,
@@ -194,7 +202,7 @@ async function* resumeResolved(
   const unanswered: Cause = { code: 'no_answer', message: 'The record it refers to could not be looked up.' }
   const { outcomes, changes } = sortOut(batch, job, { found: new Map(job.answers), failure: { ...unanswered, afterMs: undefined } })
   yield* outcomes
-  yield* resume(job.token, { ...batch, changes })
+  yield* identified(resume(job.token, { ...batch, changes }), changes, job)
 }
 
 /** A vendor's job with what was resolved for it: whoever resumes it needs the same changes, whatever has changed since. */
@@ -209,28 +217,39 @@ const unwrap = (token: string): Job | null => (token.startsWith(WRAPPED) ? (JSON
 
 /** A reference of one change that is not resolved yet. */
 interface Cell {
-  readonly reference: Reference
+  readonly field: string
   readonly wanted: Wanted
+  readonly onMiss: Reference['onMiss']
   /** Of the match before the change: the record may be gone with the row. */
   readonly previous: boolean
 }
 
-/** Null is no reference, and neither is a constant that a removal writes. */
-const matchOf = (value: Value | undefined): Fields | null =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof RawJson) ? (value as Fields) : null
+/** The record that a stored value names: `{"lookup":"User","match":{"Email":"…"}}`. Null for any other value. */
+export function wantedOf(value: Value | undefined): Wanted | null {
+  if (!isFields(value) || Object.keys(value).join() !== 'lookup,match') return null
+  const { lookup: object, match } = value
+  return typeof object === 'string' && isFields(match) ? { object, match } : null
+}
 
-function cellsOf(change: Change, { references, writes }: Kind): Cell[] {
+const isFields = (value: Value | undefined): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof RawJson)
+
+function cellsOf(change: Change, kind: Kind): Cell[] {
+  const { references, writes } = kind
   const cells: Cell[] = []
-  for (const reference of references) {
-    const take = (fields: Fields | null, previous: boolean): void => {
-      const match = matchOf(fields?.[reference.field])
-      if (match) cells.push({ reference, wanted: { object: reference.object, match }, previous })
-    }
-    take(change.match, false)
-    take(change.previousMatch, true)
-    if (change.op !== writes) continue
-    for (const part of [change.fields, change.onCreate, change.ifEmpty]) take(part, false)
+  if (isStale(change, kind)) return cells
+  const take = (fields: Fields, field: string, onMiss: Reference['onMiss'], previous: boolean): void => {
+    const wanted = wantedOf(fields[field])
+    if (wanted) cells.push({ field, wanted, onMiss, previous })
   }
+  const delivered = deliveredMatch(change)
+  if (change.matchJson.text.includes('{"lookup":') && !(delivered && change.op !== writes))
+    for (const field of Object.keys(change.match)) take(change.match, field, 'reject', false)
+  if (change.previousMatch && !delivered)
+    for (const field of Object.keys(change.previousMatch)) take(change.previousMatch, field, 'null', true)
+  if (change.op === writes)
+    for (const { field, onMiss } of references)
+      for (const part of [change.fields, change.onCreate, change.ifEmpty]) take(part, field, onMiss, false)
   return cells
 }
 
@@ -248,43 +267,86 @@ function sortOut(batch: Batch, kind: Kind, { found, failure }: Answers): { outco
   for (const change of batch.changes) {
     const cells = cellsOf(change, kind)
     const idOf = ({ wanted }: Cell): string | null | undefined => (isWhole(wanted.match) ? found.get(answerKey(wanted)) : null)
-    const missed = cells.find((cell) => !cell.previous && idOf(cell) === null && cell.reference.onMiss === 'reject')
+    const missed = cells.find((cell) => !cell.previous && idOf(cell) === null && cell.onMiss === 'reject')
     const { key } = change
-    if (failure && cells.some((cell) => idOf(cell) === undefined)) outcomes.push({ key, result: 'retry', ...failure })
+    if (isStale(change, kind)) outcomes.push({ key, result: 'rejected', ...STALE })
+    else if (failure && cells.some((cell) => idOf(cell) === undefined)) outcomes.push({ key, result: 'retry', ...failure })
     else if (missed) outcomes.push(noReference(key, missed))
     else changes.push(replace(change, kind, (wanted) => (isWhole(wanted.match) ? (found.get(answerKey(wanted)) ?? null) : null)))
   }
   return { outcomes, changes }
 }
 
-const noReference = (key: string, { reference, wanted }: Cell): Outcome => ({
+const noReference = (key: string, { field, wanted }: Cell): Outcome => ({
   key,
   result: 'rejected',
   code: 'no_reference',
-  message: `There is no ${reference.object} with this ${Object.keys(wanted.match).join(' and ')}.`,
-  field: reference.field,
+  message: `There is no ${wanted.object} with this ${Object.keys(wanted.match).join(' and ')}.`,
+  field,
 })
+
+const STALE: Cause = {
+  code: 'stale_reference',
+  message: 'It was put there when the match looked up something else, so it may be what another row wants: remove it there by hand.',
+}
+
+/** A removal of what was put there under another kind of match: in ids it may be an address that is wanted. */
+function isStale({ op, match, matchJson }: Change, { references, writes }: Kind): boolean {
+  const looked = references.filter(({ inMatch }) => inMatch)
+  if (op === writes || (looked.length === 0 && !matchJson.text.includes('{"lookup":'))) return false
+  return Object.entries(match).some(([name, value]) => {
+    const reference = looked.find(({ field }) => field === name)
+    const wanted = wantedOf(value)
+    if (!reference || !wanted) return Boolean(reference) !== Boolean(wanted)
+    return reference.object !== wanted.object || reference.by.join('\0') !== Object.keys(wanted.match).join('\0')
+  })
+}
+
+/** A match in ids, kept as the remote id of a record that has none: two addresses with one are one record. */
+const DELIVERED = 'cdp-sync:match:'
+
+/** The match in ids under which a record was delivered, whatever its lookups would find today. */
+const deliveredMatch = ({ remoteId }: Change): Fields | null =>
+  remoteId?.startsWith(DELIVERED) ? (decodeJson(remoteId.slice(DELIVERED.length)) as Fields) : null
+
+/** Names the record of each change whose match has references by that match, where the service gives no id. */
+async function* identified<Item extends Outcome | JobToken>(
+  items: AsyncIterable<Item>,
+  changes: readonly Change[],
+  { references, writes, byKey }: Kind,
+): AsyncIterable<Item> {
+  if (byKey || !references.some(({ inMatch }) => inMatch)) return yield* items
+  const matches = new Map(changes.filter(({ op }) => op === writes).map(({ key, matchJson }) => [key, matchJson.text]))
+  for await (const item of items) {
+    const match =
+      'result' in item && (item.result === 'ok' || item.result === 'accepted') && !item.remoteId ? matches.get(item.key) : undefined
+    yield match === undefined ? item : { ...item, remoteId: DELIVERED + match }
+  }
+}
 
 function replace(change: Change, { references, writes }: Kind, idOf: (wanted: Wanted) => string | null): Change {
   const omitted = new Set<string>()
-  function resolved(fields: Fields): Fields {
-    const entries: [string, Value][] = Object.entries(fields)
-    const replaced = entries.flatMap(([name, value]): [string, Value][] => {
+  const ids = (fields: Fields): Fields =>
+    Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, within(wantedOf(value), value)]))
+  const within = (wanted: Wanted | null, value: Value): Value => (wanted ? idOf(wanted) : value)
+  function written(fields: Fields): Fields {
+    if (change.op !== writes) return fields
+    const replaced = Object.entries(fields).flatMap(([name, value]): [string, Value][] => {
       const reference = references.find(({ field }) => field === name)
-      const match = matchOf(value)
-      if (!reference || !match) return [[name, value]]
-      const id = idOf({ object: reference.object, match })
+      const wanted = reference ? wantedOf(value) : null
+      if (!reference || !wanted) return [[name, value]]
+      const id = idOf(wanted)
       if (id !== null || reference.onMiss !== 'omit') return [[name, id]]
       omitted.add(name)
       return []
     })
     return Object.fromEntries(replaced)
   }
-  const written = (fields: Fields): Fields => (change.op === writes ? resolved(fields) : fields)
-  const match = resolved(change.match)
+  const delivered = deliveredMatch(change)
+  const match = delivered && change.op !== writes ? delivered : ids(change.match)
   const fields = written(change.fields)
   const [onCreate, ifEmpty] = [written(change.onCreate), written(change.ifEmpty)]
-  const previous = change.previousMatch && resolved(change.previousMatch)
+  const previous = change.previousMatch && (delivered ?? ids(change.previousMatch))
   return {
     key: change.key,
     op: change.op,
@@ -297,23 +359,8 @@ function replace(change: Change, { references, writes }: Kind, idOf: (wanted: Wa
     changed: change.changed?.filter((name) => !omitted.has(name)) ?? null,
     // Half of where a record was says nothing.
     previousMatch: previous && isWhole(previous) ? previous : null,
-    remoteId: change.remoteId,
+    remoteId: delivered ? null : change.remoteId,
     id: change.id,
     attempts: change.attempts,
   }
-}
-
-/** Values for a person: a reference as the lookup it is, `{ lookup: User, match: { Email: … } }`. */
-export function showReferences(values: Record<string, unknown>, references: readonly Reference[]): Record<string, unknown> {
-  if (references.length === 0) return values
-  const objects = new Map(references.map(({ field, object }) => [field, object]))
-  return Object.fromEntries(
-    Object.entries(values).map(([name, value]) => {
-      const lookup = objects.get(name)
-      return [
-        name,
-        lookup !== undefined && typeof value === 'object' && value !== null && !Array.isArray(value) ? { lookup, match: value } : value,
-      ]
-    }),
-  )
 }

@@ -12,13 +12,12 @@ import { makePlan } from './plan.ts'
 import type { PlanInput } from './plan.ts'
 import { newRunId } from './records.ts'
 import { recover } from './recover.ts'
-import { referencesOf, showReferences } from './references.ts'
 import { reporter } from './report.ts'
 import { opOf } from './open.ts'
 import { send } from './outgoing.ts'
 import { adoptOldName } from './rename.ts'
 import { changedFields, invalidRows, samples } from './state/changes.ts'
-import type { PlanSample, RunRecord, SyncPlan } from './types.ts'
+import type { RunRecord, SyncPlan } from './types.ts'
 
 /** Sends what changed. Expected failures are in the record, not thrown. */
 export async function runSync(project: Project, sync: Sync, context: RunContext): Promise<RunRecord> {
@@ -79,13 +78,6 @@ async function planOf(session: Session, comparison: Comparison, sampled: number 
   const hidden = new Set(placement.fields.filter(({ field }) => !field.nullsWritten).map(({ field }) => field.name))
   const sensitive = new Set(placement.fields.filter(({ field }) => field.sensitive).map(({ field }) => field.name))
   const adopts = sync.backfill === false && memory.target === null
-  const references = referencesOf(sync)
-  const shown = (all: PlanSample[]): PlanSample[] =>
-    all.map(({ before, after, ...sample }) => ({
-      ...sample,
-      ...(before ? { before: showReferences(before, references) } : {}),
-      ...(after ? { after: showReferences(after, references) } : {}),
-    }))
   const input: PlanInput = {
     sync,
     account,
@@ -95,7 +87,7 @@ async function planOf(session: Session, comparison: Comparison, sampled: number 
     first: memory.first,
     since: memory.confirmedAt,
     changedFields: memory.first ? {} : await changedFields(state.db),
-    samples: adopts ? [] : shown(await samples(state.db, placement.names, sensitive, context.options.samples, hidden)),
+    samples: adopts ? [] : await samples(state.db, placement.names, sensitive, context.options.samples, hidden),
     invalid: await invalidRows(state.db, context.options.samples),
     limits,
     op: opOf(sync),

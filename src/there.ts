@@ -6,7 +6,7 @@ import { normalise } from './normalise.ts'
 import { opOf } from './open.ts'
 import type { Session } from './open.ts'
 import { asker, type Ask } from './reading.ts'
-import { answerKey, createResolver, isWhole, type Answers, type Wanted } from './references.ts'
+import { answerKey, createResolver, isWhole, wantedOf, type Answers, type Wanted } from './references.ts'
 import { cellOf, isEmpty, sameValue, valueOf } from './same-value.ts'
 import { CHUNK_ROWS } from './state/db.ts'
 import type { Appender, Db } from './state/db.ts'
@@ -124,7 +124,7 @@ function comparer(
   const names = fields.filter(({ field }) => !field.match && field.write !== 'on_create').map(({ field }) => field.name)
 
   async function compareBatch(rows: readonly Row[]): Promise<Verdict[]> {
-    const { found } = await resolver.resolve(wantedOf(rows, fields))
+    const { found } = await resolver.resolve(wantedBy(rows, fields))
     const wanted = rows.map(({ payload }) => matchOf(match, payload, found))
     const asked = wanted.filter((one) => one !== null)
     const records = asked.length > 0 ? await ask(() => read(sync.object, asked, names)) : []
@@ -162,10 +162,10 @@ const lookup = (destination: Destination, object: string, matches: readonly Fiel
 
 /** The record that a cell refers to; null when it is no reference. */
 function referenceOf({ field }: PlacedField, cell: Cell | null | undefined): Wanted | null {
-  return field.lookup !== null && cell?.startsWith('j{') ? { object: field.lookup.object, match: cellValue(cell) as Fields } : null
+  return field.lookup !== null && cell ? wantedOf(cellValue(cell)) : null
 }
 
-function wantedOf(rows: readonly Row[], fields: readonly PlacedField[]): Map<string, Wanted> {
+function wantedBy(rows: readonly Row[], fields: readonly PlacedField[]): Map<string, Wanted> {
   const wanted = new Map<string, Wanted>()
   for (const placed of fields) {
     if (placed.field.lookup === null) continue

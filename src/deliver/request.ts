@@ -30,7 +30,8 @@ export interface Lane {
   readonly again: (later: Later) => void
 }
 
-const NOTHING_SENT: ReadonlySet<string> = new Set<Outcome['result']>(['rejected', 'retry'])
+/** Outcomes of a row of which something may have been applied. */
+const APPLIED: ReadonlySet<string> = new Set<Outcome['result']>(['ok', 'accepted', 'unknown'])
 
 const UNNAMED: Cause = { code: 'unnamed', message: 'The destination did not say what became of this row.' }
 
@@ -139,11 +140,10 @@ function gather(lane: Lane, tasks: readonly Task[], answer: Answer, startedAt: n
   const accepts = settings.spec.confirms === 'accepted'
   const again: Task[] = []
   const unnamed: Task[] = []
-  // An error speaks for what comes after the last row that was sent and named; rows before it may have been sent in silence.
-  // Rows of which nothing was applied prove nothing: most are refused before the request, for a length or a reference.
-  const passed = answer.failure
-    ? answer.outcomes.findLastIndex((outcome) => outcome !== undefined && !NOTHING_SENT.has(outcome.result))
-    : -1
+  // An error speaks for every row that was not named, but for those before one that an earlier request of this write may have
+  // applied: they may have been in it. Rows of which nothing was applied prove no such request: most are refused, or found
+  // absent or existing, before anything is written.
+  const passed = answer.failure ? answer.outcomes.findLastIndex((outcome) => outcome && APPLIED.has(outcome.result)) : -1
   let afterMs = 0
   // Something came of the request: not only rows to be sent again.
   let answered = false

@@ -182,6 +182,32 @@ describe('what a connector yields', () => {
     expect((await at.run()).counts).toMatchObject({ delivered: 2, rejected: 1, unknown: 0 })
     expect(at.results()).toEqual({ 1: 'ok', 2: 'rejected', 3: 'ok' })
   })
+  it.each([
+    ['exists', 'insert'],
+    ['absent', 'update'],
+  ] as const)('as %s was found before anything was written: the error of the write speaks for the rows before it', async (result, op) => {
+    const at = bench(
+      async function* (batch, call) {
+        if (call > 1) return yield* allOk(batch)
+        yield { key: (batch.changes[1] as Change).key, result }
+        throw new RateLimited('slow down', 1_000)
+      },
+      { rows: rows(3, { op }), replay: 'none' },
+    )
+    expect((await at.run()).counts).toMatchObject({ delivered: 2, unknown: 0 })
+    expect(at.results()).toEqual({ 1: 'ok', 2: result, 3: 'ok' })
+  })
+  it('as unknown may have been applied: an error that follows does not speak for the rows before it', async () => {
+    const at = bench(
+      async function* (batch, call) {
+        if (call > 1) return yield* allOk(batch)
+        yield { key: (batch.changes[1] as Change).key, result: 'unknown', code: 'bad_result', message: '' }
+        throw new NotSent('ECONNRESET', 'no')
+      },
+      { rows: rows(3), replay: 'none' },
+    )
+    expect((await at.run()).counts).toMatchObject({ unknown: 2, delivered: 1 })
+  })
   it('twice for a row counts once', async () => {
     const at = await said((key) => [
       { key, result: 'ok' },

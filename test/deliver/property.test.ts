@@ -47,7 +47,7 @@ function play(calls: readonly Call[], bad: ReadonlySet<string>, truth: Truth): B
     if (batch.changes.some((change) => bad.has(change.key))) throw new Refused('invalid', 'bad', 400)
     const token = call.error === 'token'
     // Rows passed over in silence: an error that follows speaks for them too, and so it does past rows of which nothing was
-    // applied (refused before the request, most of them); anything else leaves them in doubt.
+    // applied (refused or found before the request, most of them); anything else leaves them in doubt.
     let silent: number[] = []
     const doubt = (): void => {
       for (const n of silent) truth.maybe.add(n)
@@ -81,9 +81,10 @@ function play(calls: readonly Call[], bad: ReadonlySet<string>, truth: Truth): B
       const result = call.results[i % call.results.length] ?? 'ok'
       const { key } = change
       if (result === 'silence' || result === 'stranger') silent.push(n)
-      else if (result !== 'rejected' && result !== 'retry') {
+      else if (result === 'exists') truth.maybe.add(n)
+      else if (result !== 'rejected' && result !== 'retry' && result !== 'absent') {
         doubt()
-        if (result !== 'absent') truth.maybe.add(n)
+        truth.maybe.add(n)
       }
       if (result === 'ok' || result === 'accepted' || result === 'twice') truth.said.add(n)
       if (result === 'silence') continue

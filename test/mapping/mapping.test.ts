@@ -212,13 +212,13 @@ describe('meta and lookup', () => {
 
   it('gives the match values of a reference, by name, as the destination compares them', () => {
     expect(compiled(owner, TYPES).lookup).toEqual({ object: 'User', match: { Email: 'plan', 'Org"': 'id' }, onMiss: 'null' })
-    expect(cell(owner, TYPES, { plan: ' A"b ', id: '5' })).toBe(String.raw`j{"Email":"a\"b","Org\"":5}`)
+    expect(cell(owner, TYPES, { plan: ' A"b ', id: '5' })).toBe(String.raw`j{"lookup":"User","match":{"Email":"a\"b","Org\"":5}}`)
   })
 
   it('is null where all values of a reference are, and keeps a half of one for delivery to miss', () => {
     expect(cell(owner, TYPES, { plan: null, id: null })).toBe('jnull')
     expect(cell(owner, TYPES, { plan: ' ', id: null })).toBe('jnull')
-    expect(cell(owner, TYPES, { plan: 'a', id: null })).toBe(String.raw`j{"Email":"a","Org\"":null}`)
+    expect(cell(owner, TYPES, { plan: 'a', id: null })).toBe(String.raw`j{"lookup":"User","match":{"Email":"a","Org\"":null}}`)
     expect(cell({ ...owner, nulls: 'skip' }, TYPES, { plan: null, id: null })).toBe(null)
     const [match] = compileMapping(sync({ match: [owner] }), columns(TYPES)).match
     expect(match!.evaluate(match!.inputs.map((name) => (name === 'id' ? null : 'a')))).toBe('jnull')
