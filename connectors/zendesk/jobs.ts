@@ -80,16 +80,17 @@ export function* resultsOf(job: Job, status: Fields | null, changes: ReadonlyMap
   // Without one result for each record the order says nothing.
   if (job.by === 'order' && results.length !== sent.length) return
   for (const [i, result] of results.entries()) {
-    const index = job.by === 'order' ? i : placeOf(result, job)
+    const index = placeOf(result, job, i)
     const change = index === undefined ? undefined : sent[index]
     if (index === undefined || change === undefined) continue
-    const outcome = contradicts(result, change, job) ? contradiction(change) : outcomeOf(result, change, job.ids?.[index])
+    const outcome = contradicts(result, change, job) ? contradiction(change) : outcomeOf(result, change, job, index)
     yield { change, outcome, created: result['status'] === 'Created' }
   }
 }
 
-function placeOf({ index, id }: Fields, { ids = [] }: Job): number | undefined {
+function placeOf({ index, id }: Fields, { by, ids = [] }: Job, i: number): number | undefined {
   if (typeof index === 'number') return index
+  if (by === 'order') return i
   const at = ids.indexOf(text(id) ?? '')
   return at < 0 ? undefined : at
 }
@@ -104,15 +105,20 @@ function contradicts(result: Fields, { match }: Change, { by }: Job): boolean {
 const unknown = ({ key }: Change, code: string, message: string): Outcome => ({ key, result: 'unknown', code, message })
 const contradiction = (change: Change): Outcome => unknown(change, 'contradiction', 'The job’s result names another record.')
 
-function outcomeOf(result: Fields, change: Change, id: string | undefined): Outcome {
-  const { key, op } = change
+function outcomeOf(result: Fields, { key, op }: Change, { by, ids }: Job, index: number): Outcome {
   const status = text(result['status']) ?? ''
   // Deleted between the look at it and the job.
   if (result['error'] === 'RecordNotFound' && op !== 'upsert') return { key, result: 'absent' }
-  if (result['success'] === false || status === 'Failed') return refusedAs(key, text(result['error']), text(result['details']))
+  if (result['success'] === false || status === 'Failed') {
+    const [code, message] = [text(result['error']), text(result['details'])]
+    // An organization that was made by a request whose answer was lost: next time it is found.
+    if (by === 'index' && ids === undefined && message !== undefined && /^External.*taken/i.test(message))
+      return { key, result: 'retry', code: code ?? 'taken', message }
+    return refusedAs(key, code, message)
+  }
   if (result['success'] === true || ['Created', 'Updated', 'Deleted'].includes(status))
-    return { key, result: 'ok', remoteId: id ?? text(result['id']) }
-  return unknown(change, 'bad_status', `The job’s result has the status "${status}".`)
+    return { key, result: 'ok', remoteId: ids?.[index] ?? text(result['id']) }
+  return { key, result: 'unknown', code: 'bad_status', message: `The job’s result has the status "${status}".` }
 }
 
 /** A record that Zendesk refused, by the name of the error and its words. */
@@ -124,8 +130,7 @@ export function refusedAs(
 ): Outcome {
   // A user takes about five changes a minute ("Update User", rate limit); a collision with another change passes.
   if (/single unique user/i.test(message)) return { key, result: 'retry', code: 'too_many_updates', message, afterMs: 60_000 }
-  // An organization that was made by a request whose answer was lost: next time it is found.
-  if (/Conflict/.test(code) || /^External.*taken/i.test(message)) return { key, result: 'retry', code, message }
+  if (/Conflict/.test(code)) return { key, result: 'retry', code, message }
   return { key, result: 'rejected', code, message, field: field ?? fieldIn(message) }
 }
 

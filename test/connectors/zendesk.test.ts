@@ -492,10 +492,21 @@ describe('a job', () => {
   it.each([
     ['DatabaseConflict', 'collided', undefined],
     ['UserUpdateError', 'You have exceeded the rate limit for updating a single unique user', 60_000],
-    ['OrganizationCreateError', 'External: O1 has already been taken', undefined],
   ])('sends a row again that failed with %s', async (error, details, afterMs) => {
     const outcomes = await send('upsert', two.slice(0, 1), 'users', withResults([{ id: 0, status: 'Failed', error, details }]))
     expect(outcomes).toMatchObject([{ key: '1', result: 'retry', ...(afterMs === undefined ? {} : { afterMs }) }])
+  })
+
+  it('that finds an organization made already sends its row again, as an update; of a user it is a refusal', async () => {
+    const taken = [{ index: 0, id: 1, status: 'Failed', error: 'Taken', details: 'External: A1 has already been taken' }]
+    const zendesk = stub(({ path }) => {
+      if (path.includes('organizations/show_many')) return { organizations: [] }
+      return path.includes('job_statuses')
+        ? { job_statuses: [{ id: 'J', status: 'completed', results: taken }] }
+        : { job_status: { id: 'J' } }
+    })
+    expect(await send('upsert', two.slice(0, 1), 'organizations', zendesk)).toMatchObject([{ result: 'retry' }])
+    expect(await send('upsert', two.slice(0, 1), 'users', zendesk)).toMatchObject([{ result: 'rejected', field: 'external_id' }])
   })
 
   it('with a status that nobody knows is in doubt', async () => {
