@@ -54,7 +54,7 @@ export function createClient({ config, options }: Settings<Config, Options>, io:
     },
     async list(id) {
       const reply = await call({ method: 'GET', path: `${lists}/${id}`, headers: through })
-      if (reply.status === 404 || reply.status === 400) return null
+      if (reply.status === 404) return null
       if (reply.status >= 400) refuse(reply)
       return reply.json() as Readonly<Record<string, Value>>
     },

@@ -97,14 +97,20 @@ function openAccount(settings: Given, io: ConnectorIO): Destination {
   const { operating_account: account, wait } = entry
   const client = createClient(settings, io)
 
-  /** Waits until Google has processed a request. Throws UnknownOutcome when that takes longer than the run waits. */
-  async function* follow(requestId: string, rows: readonly Row[]): AsyncGenerator<Outcome> {
+  /**
+   * Waits until Google has processed a request. When that takes longer than the run waits: throws UnknownOutcome, so that it
+   * is asked for `again`; then Google has taken it, and that is all that is known.
+   */
+  async function* follow(requestId: string, rows: readonly Row[], again: boolean): AsyncGenerator<Outcome> {
     const until = io.now() + (wait ?? 0)
     for (let pause = FIRST_LOOK; ; pause = Math.min(pause * 3, SELDOM)) {
       const outcomes = processed(await client.status(requestId), rows, (message) => io.log(message))
       if (outcomes !== null) return yield* outcomes
-      // A wait this long ends the attempts of this run; the next one asks for the same request.
-      if (io.now() + pause > until) throw new UnknownOutcome('processing', 'Google still processes this request.', { afterMs: USUAL })
+      if (io.now() + pause > until) {
+        if (again) return yield* rows.map(({ key }): Outcome => ({ key, result: 'accepted' }))
+        // A wait this long ends the attempts of this run; the next one asks for the same request.
+        throw new UnknownOutcome('processing', 'Google still processes this request.', { afterMs: USUAL })
+      }
       await sleep(pause, undefined, { signal: io.signal })
     }
   }
@@ -133,13 +139,14 @@ function openAccount(settings: Given, io: ConnectorIO): Destination {
       if (typeof sent !== 'string') return yield* [...rejected, ...sent]
       if (wait !== undefined) yield { token: sent }
       yield* rejected
-      if (wait !== undefined) yield* follow(sent, rows)
+      if (wait !== undefined) yield* follow(sent, rows, false)
       else for (const { key } of rows) yield { key, result: 'accepted' }
     },
     async *resume(token, batch) {
-      const { rows, rejected } = prepare(batch.object, batch.changes, chosen, io.now())
+      // The job carries what was young enough when it was sent.
+      const { rows, rejected } = prepare(batch.object, batch.changes, chosen, Number.NEGATIVE_INFINITY)
       yield* rejected
-      yield* follow(token, rows)
+      yield* follow(token, rows, true)
     },
   }
 }

@@ -1,6 +1,6 @@
 /** Access tokens of Google's OAuth: for a service account by a signed JWT, for a user by a refresh token. */
 import { createSign } from 'node:crypto'
-import { AuthError, type ConnectorIO, type Value } from '../../src/index.ts'
+import { AuthError, type ConnectorIO, NotSent, UnknownOutcome, type Value } from '../../src/index.ts'
 import { type Config, type Key, keyOf } from './settings.ts'
 
 const SCOPE = 'https://www.googleapis.com/auth/datamanager'
@@ -37,13 +37,18 @@ export function createLogin(config: Config, io: ConnectorIO): () => Promise<{ au
 
   return async () => {
     if (current === null || io.now() >= current.until) {
-      const token = request()
+      const token = request().catch(notSent)
       // Requests that come meanwhile share it; one that failed is asked for again.
       current = { until: Number.POSITIVE_INFINITY, token }
       token.catch(() => (current = null))
     }
     return { authorization: `Bearer ${await current.token}` }
   }
+}
+
+/** No token, whatever became of the asking: the request it was for has not left. */
+function notSent(error: unknown): never {
+  throw error instanceof UnknownOutcome ? new NotSent(error.code, error.message, error) : error
 }
 
 const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')

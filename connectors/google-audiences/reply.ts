@@ -5,7 +5,7 @@ import type { Row } from './rows.ts'
 type Json = Readonly<Record<string, Value>>
 
 /** Statuses that this file reads; others are errors of `io.http`. */
-export const READ = [400, 401, 403, 404, 429]
+export const READ = [400, 401, 403, 404, 409, 429]
 
 interface Violation {
   readonly field: string
@@ -99,6 +99,8 @@ export function refuse(reply: HttpReply): never {
       daily ? Math.max(retryMs ?? 0, DAILY_WAIT) : retryMs,
     )
   }
+  // ABORTED: another request was at the same data; it may pass when it is repeated.
+  if (reply.status === 409) throw new UnknownOutcome(reason || status || 'ABORTED', 'Google was changing the same data meanwhile.')
   const [first] = violations
   const code = first?.reason || reason || status || `http_${reply.status}`
   const blocked = violations.find((one) => FOR_A_PERSON[one.reason] !== undefined)
@@ -179,8 +181,14 @@ export function processed(reply: HttpReply, rows: readonly Row[], note: (message
     reason: text(one['reason']),
     count: String(one['recordCount'] as string | number),
   }))
+  const internal = counts.some(({ reason }) => reason === 'PROCESSING_ERROR_REASON_INTERNAL_ERROR')
   const reasons = counts.map(({ reason, count }) => `${count} × ${reason}`).join(', ')
   if (counts.length > 0 && counts.every(({ reason }) => REPEATED.includes(reason))) return all('ok')
+  // Some rows would have passed: all of them again, in the next run, loses none.
+  if (said === 'PARTIAL_SUCCESS' && internal) {
+    const message = `Google failed at some of ${rows.length} rows and does not say at which: ${reasons}.`
+    return rows.map(({ key }) => ({ key, result: 'unknown', code: 'INTERNAL_ERROR', message }))
+  }
   if (said === 'PARTIAL_SUCCESS') {
     note(`Google could not use some of ${rows.length} rows and does not say which: ${reasons || 'no reason given'}.`)
     return all('accepted')
@@ -189,6 +197,6 @@ export function processed(reply: HttpReply, rows: readonly Row[], note: (message
   const code = (first?.reason ?? 'FAILED').replace(/^PROCESSING_ERROR_(REASON_)?/, '')
   const message = `Google could not use any row of this request: ${reasons || 'no reason given'}.`
   return rows.map(({ key }) =>
-    code === 'INTERNAL_ERROR' ? { key, result: 'retry', code, message } : { key, result: 'rejected', code, message },
+    internal ? { key, result: 'retry', code: 'INTERNAL_ERROR', message } : { key, result: 'rejected', code, message },
   )
 }

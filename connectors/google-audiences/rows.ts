@@ -18,7 +18,7 @@ const MAX_IDENTIFIERS = 10
 /** Older clicks are not credited (Google Ads Help, "About offline conversion imports": 90 days). Milliseconds. */
 const MAX_AGE = 90 * 86_400_000
 
-/** Each change as the service's object. A pure function of changes and time: a job that is resumed carries the same rows. */
+/** Each change as the service's object. `now`: milliseconds since 1970, by which clicks are too old. */
 export function prepare(object: string, changes: readonly Change[], options: Options, now: number): Prepared {
   const build = object === 'conversion' ? eventOf : object === 'audience' ? memberOf : deviceOf
   const rows: Row[] = []
@@ -36,6 +36,10 @@ export function prepare(object: string, changes: readonly Change[], options: Opt
 
 function memberOf(change: Change, options: Options): object {
   const { match, fields } = change
+  // Once one of the columns is null, removing what it held would remove the other's person.
+  for (const name of ['email', 'phone'])
+    if (textOf(match, name) !== undefined && textOf(match, `${name}_sha256`) !== undefined)
+      throw new Unfit('two_values', `${name}_sha256`, `A row has one ${name}: map either the raw column or the hashed one.`)
   const address = textOf(match, 'address')
   const userIdentifiers: Identifier[] = [...contactsOf(match), ...(address === undefined ? [] : [addressMatch(address)])]
   if (userIdentifiers.length > MAX_IDENTIFIERS)
@@ -54,6 +58,8 @@ function deviceOf(change: Change, options: Options): object {
 /** Removals carry no consent: RemoveAudienceMembersRequest knows none. */
 function memberConsent({ op }: Change, fields: Fields, options: Options): { readonly consent?: Consent } {
   if (op === 'delete') return {}
+  const unknown = Object.keys(fields).find((name) => name !== 'ad_user_data' && name !== 'ad_personalization')
+  if (unknown !== undefined) throw new Unfit('unknown_field', unknown, `A member has no field ${unknown}.`)
   const consent = consentOf(fields)
   const both = { ...commonConsent(options), ...consent }
   // Google would drop the row and leave a member who is in the list already where it is.
@@ -96,7 +102,7 @@ export const EVENT_FIELDS = {
 
 function eventOf(change: Change, _: Options, now: number): object {
   const { fields } = change
-  const unknown = Object.keys(fields).find((name) => !(name in EVENT_FIELDS))
+  const unknown = Object.keys(fields).find((name) => !Object.hasOwn(EVENT_FIELDS, name))
   if (unknown !== undefined) throw new Unfit('unknown_field', unknown, `A conversion has no field ${unknown}.`)
   const ids = ['gclid', 'gbraid', 'wbraid'].flatMap((name) => {
     const value = textOf(fields, name)
