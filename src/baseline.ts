@@ -8,6 +8,7 @@ import { identity, normaliserOf, open } from './open.ts'
 import type { Session } from './open.ts'
 import { newRunId } from './records.ts'
 import { recover } from './recover.ts'
+import { namesNoRecord } from './references.ts'
 import { lit, litTime } from './state/db.ts'
 import type { Db } from './state/db.ts'
 import { COUNT_ROWS, projected, transaction } from './state/fold.ts'
@@ -134,7 +135,9 @@ async function splitAdopted(db: Db): Promise<string> {
 CREATE OR REPLACE TABLE differing AS
 SELECT a.* REPLACE (t.payload AS payload, NULL::UBIGINT AS hash, coalesce(s.owned, FALSE) AS owned, FALSE AS accepted)
 FROM adopted a JOIN there t ON t.address = a.address LEFT JOIN state.snapshot s ON s.address = a.address WHERE t.verdict = 'different';
-DELETE FROM adopted WHERE address NOT IN (SELECT address FROM there WHERE verdict = 'same')`)
+DELETE FROM adopted WHERE address NOT IN (SELECT address FROM there WHERE verdict = 'same');
+UPDATE adopted SET remote_id = t.remote_id FROM there t
+WHERE t.address = adopted.address AND t.remote_id IS NOT NULL AND ${namesNoRecord('adopted.remote_id')}`)
   return `
 DELETE FROM state.snapshot WHERE address IN (SELECT address FROM differing);
 INSERT INTO state.snapshot SELECT * FROM differing;

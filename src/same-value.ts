@@ -13,9 +13,7 @@ export function sameValue(cell: Cell, there: Value | undefined): boolean {
   if (isNumber(ours) || isNumber(there)) return sameNumber(ours, there)
   if (typeof ours === 'object' || typeof there === 'object') return canonicalJson(ours) === canonicalJson(there)
   const [a, b] = [String(ours), String(there)]
-  if (a === b) return true
-  const instant = instantOf(a)
-  return instant !== null && instant === instantOf(b)
+  return a === b || sameInstant(a, b)
 }
 
 /** What a destination holds, as the cell that would have written it. */
@@ -65,11 +63,21 @@ function canonicalText(json: string): string | null {
 
 const TIME = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:\.(\d+))?)?(?: ?(Z|[+-]\d\d:?\d\d))?)?$/
 
-/** Milliseconds since 1970 of an ISO 8601 text, in UTC where it names no offset; finer than that no service keeps them. */
-function instantOf(text: string): number | null {
+/** An ISO 8601 text in UTC (so it is taken where it names no offset), as milliseconds since 1970 and the digits after them. */
+function instantOf(text: string): { ms: number; finer: string } | null {
   const [, date, clock = '00:00', seconds = '00', fraction = '', zone = 'Z'] = TIME.exec(text) ?? []
   if (date === undefined) return null
   const offset = zone === 'Z' ? zone : `${zone.slice(0, 3)}:${zone.slice(-2)}`
   const ms = Date.parse(`${date}T${clock}:${seconds}.${fraction.padEnd(3, '0').slice(0, 3)}${offset}`)
-  return Number.isNaN(ms) ? null : ms
+  // The 30th of February would be read as the 1st of March.
+  const day = Date.parse(`${date}T00:00:00Z`)
+  if (Number.isNaN(ms) || new Date(day).toISOString().slice(0, 10) !== date) return null
+  return { ms, finer: fraction.slice(3).replace(/0+$/, '') }
+}
+
+/** Most services keep milliseconds; two that are finer are compared as they are. */
+function sameInstant(a: string, b: string): boolean {
+  const [ours, there] = [instantOf(a), instantOf(b)]
+  if (ours === null || there === null || ours.ms !== there.ms) return false
+  return ours.finer === there.finer || there.finer === ''
 }

@@ -1,12 +1,13 @@
 /** What a destination holds of the rows of today: read, and compared with what they would be sent as. */
 import pLimit from 'p-limit'
 import type { Destination } from './connector.ts'
-import { encodeJson, type Fields } from './json.ts'
+import { encodeJson, RawJson, type Fields } from './json.ts'
 import { normalise } from './normalise.ts'
 import { opOf } from './open.ts'
 import type { Session } from './open.ts'
 import { asker, type Ask } from './reading.ts'
-import { answerKey, createResolver, isWhole, wantedOf, type Answers, type Wanted } from './references.ts'
+import { answerKey, createResolver, isWhole, type Answers, type Wanted } from './lookups.ts'
+import { deliveredAs, wantedOf } from './references.ts'
 import { cellOf, isEmpty, sameValue, valueOf } from './same-value.ts'
 import { CHUNK_ROWS } from './state/db.ts'
 import type { Appender, Db } from './state/db.ts'
@@ -36,6 +37,8 @@ interface Verdict {
   readonly address: string
   /** The address by what its references stand for. */
   readonly reached: string
+  /** What stands for the record where its match has references. */
+  readonly remoteId: string | null
   readonly verdict: 'same' | 'different' | 'missing'
   readonly payload: Payload
   readonly differs: readonly string[]
@@ -46,7 +49,7 @@ const ROWS_PER_READ = 5_000
 const SAMPLES = 5
 
 /**
- * Asks for every row of the table `adopted` and fills `there (address, reached, verdict, payload)`: where a record differs,
+ * Asks for every row of the table `adopted` and fills `there (address, reached, remote_id, verdict, payload)`: where a record differs,
  * `payload` is what it holds. Changes nothing, there or in the state.
  */
 export async function compareThere(session: Session, placement: Placement, addressing: Addressing): Promise<There> {
@@ -54,13 +57,13 @@ export async function compareThere(session: Session, placement: Placement, addre
   const width = placement.names.length
   const positions = Array.from({ length: width }, (_, i) => `p${i + 1}`)
   await db.run(
-    `CREATE OR REPLACE TABLE cells (address VARCHAR, reached VARCHAR, verdict VARCHAR, ${positions.map((name) => `${name} VARCHAR`).join(', ')})`,
+    `CREATE OR REPLACE TABLE cells (address VARCHAR, reached VARCHAR, remote_id VARCHAR, verdict VARCHAR, ${positions.map((name) => `${name} VARCHAR`).join(', ')})`,
   )
   const ask = asker(session)
   const counts = { same: 0, different: 0, missing: 0 }
   const fields = new Map<string, number>()
   const compareRows = comparer(session, placement.fields, addressing, ask)
-  const appender = await db.append('cells', width + 3)
+  const appender = await db.append('cells', width + 4)
   try {
     for await (const rows of readRows(db, session)) {
       const verdicts = await compareRows(rows)
@@ -74,7 +77,7 @@ export async function compareThere(session: Session, placement: Placement, addre
     appender.close()
   }
   await db.run(
-    `CREATE OR REPLACE TABLE there AS SELECT address, reached, verdict, [${positions.join(', ')}]::VARCHAR[] AS payload FROM cells; DROP TABLE cells`,
+    `CREATE OR REPLACE TABLE there AS SELECT address, reached, remote_id, verdict, [${positions.join(', ')}]::VARCHAR[] AS payload FROM cells; DROP TABLE cells`,
   )
   const most = [...fields].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1))
   return { ...counts, fields: Object.fromEntries(most), extra: await findExtra(session, addressing, ask) }
@@ -103,6 +106,7 @@ function append(appender: Appender, verdicts: readonly Verdict[], width: number)
     appender.chunk([
       part.map(({ address }) => address),
       part.map(({ reached }) => reached),
+      part.map(({ remoteId }) => remoteId),
       part.map(({ verdict }) => verdict),
       ...Array.from({ length: width }, (_, i) => part.map(({ payload }) => payload[i] ?? null)),
     ])
@@ -121,11 +125,12 @@ function comparer(
   const read = reader(destination)
   const resolver = createResolver((object, matches) => ask(() => lookup(destination, object, matches)))
   const match = fields.filter(({ field }) => field.match)
+  const looksUp = !addressing.byKey && match.some(({ field }) => field.lookup !== null)
   const names = fields.filter(({ field }) => !field.match && field.write !== 'on_create').map(({ field }) => field.name)
 
   async function compareBatch(rows: readonly Row[]): Promise<Verdict[]> {
-    const { found } = await resolver.resolve(wantedBy(rows, fields))
-    const wanted = rows.map(({ payload }) => matchOf(match, payload, found))
+    const { found: ids } = await resolver.resolve(wantedBy(rows, fields))
+    const wanted = rows.map(({ payload }) => matchOf(match, payload, ids))
     const asked = wanted.filter((one) => one !== null)
     const records = asked.length > 0 ? await ask(() => read(sync.object, asked, names)) : []
     let next = 0
@@ -133,18 +138,35 @@ function comparer(
       const fieldsOfMatch = wanted[i] ?? null
       const record = fieldsOfMatch === null ? null : (records[next++] ?? null)
       const reached = fieldsOfMatch === null ? address : (addressesOf(addressing, fieldsOfMatch)[0] ?? address)
-      if (record === null) return { address, reached, verdict: 'missing', payload: [], differs: [] }
+      const remoteId = fieldsOfMatch !== null && looksUp ? deliveredAs(new RawJson(encodeJson(fieldsOfMatch))) : null
+      const found = { address, reached, remoteId }
+      if (record === null) return { ...found, verdict: 'missing', payload: [], differs: [] }
       // What an insert finds there it never writes.
-      if (sync.mode === 'insert') return { address, reached, verdict: 'same', payload: [], differs: [] }
-      const compared = compareRecord(fields, payload, record, sync.spec.nested === true, found)
-      return { address, reached, verdict: compared.differs.length > 0 ? 'different' : 'same', ...compared }
+      if (sync.mode === 'insert') return { ...found, verdict: 'same', payload: [], differs: [] }
+      const compared = compareRecord(fields, payload, record, sync.spec.nested === true, ids)
+      return { ...found, verdict: compared.differs.length > 0 ? 'different' : 'same', ...compared }
     })
   }
 
   return async (rows) => {
     const parts: Row[][] = []
     for (let from = 0; from < rows.length; from += MATCHES_PER_CALL) parts.push(rows.slice(from, from + MATCHES_PER_CALL))
-    return (await Promise.all(parts.map((part) => turns(() => compareBatch(part))))).flat()
+    let failed = false
+    const compareUnlessFailed = async (part: readonly Row[]): Promise<Verdict[]> => {
+      if (failed) return []
+      try {
+        return await compareBatch(part)
+      } catch (error) {
+        failed = true
+        throw error
+      }
+    }
+    // What is in flight ends before its destination is closed.
+    const ended = await Promise.allSettled(parts.map((part) => turns(() => compareUnlessFailed(part))))
+    return ended.flatMap((one) => {
+      if (one.status === 'rejected') throw one.reason
+      return one.value
+    })
   }
 }
 
@@ -177,7 +199,7 @@ function wantedBy(rows: readonly Row[], fields: readonly PlacedField[]): Map<str
   return wanted
 }
 
-/** What the destination finds the record by; null when a reference of it leads nowhere. */
+/** What the destination finds the record by; null when there is nothing, or a reference of it leads nowhere. */
 function matchOf(match: readonly PlacedField[], payload: Payload, found: Answers['found']): Fields | null {
   const entries: [string, Fields[string]][] = []
   for (const placed of match) {
@@ -188,7 +210,7 @@ function matchOf(match: readonly PlacedField[], payload: Payload, found: Answers
     if (value === null) return null
     entries.push([placed.field.name, value])
   }
-  return Object.fromEntries(entries)
+  return entries.length === 0 ? null : Object.fromEntries(entries)
 }
 
 /** What the record holds, as a payload, and the fields in which that is another. */

@@ -156,6 +156,34 @@ describe('baseline --compare', () => {
     expect(brief((await ran(w)).sent)).toEqual(['insert 2 p2@x.io'])
   })
 
+  it('asks nobody for a row without a match, where the key is the address', async () => {
+    await begin('key', { match: [column('email')] })
+    d.service.put({ email: 'p1@x.io' }, { plan: 'free' })
+    await w.model([person('1', null), person('2', null)])
+    expect((await compareAll()).there).toMatchObject({ missing: 2 })
+    expect(asked.flat()).toEqual([])
+  })
+
+  it('knows under which ids it found a record: it stays when another row comes to look it up', async () => {
+    await begin('match', {})
+    const lookup = (name: string, object: string, field: string, source: string) =>
+      column(name, source, { source: { kind: 'lookup', object, match: { [field]: source }, onMiss: 'reject' } })
+    await w.close()
+    d = directory('match', { match: { user: 'exact', group: 'exact' } }, () => ({
+      read: (_, matches) =>
+        Promise.resolve(matches.map((match) => (d.service.records().get(Object.values(match).map(String).join('|')) as Fields) ?? null)),
+    }))
+    w = await world(d.service, { match: [lookup('user', 'User', 'Email', 'phone'), lookup('group', 'Group', 'Name', 'email')], fields: [] })
+    d.ids.set('{"Email":"alias"}', 'U1').set('{"Email":"o1"}', 'U1').set('{"Name":"g1"}', 'G1')
+    d.service.put({ user: 'U1', group: 'G1' }, {})
+    await w.model([person('1', 'g1', 'free', 'alias')])
+    expect((await compareAll()).adopted).toBe(1)
+    expect(brief((await ran(w, [person('1', 'g1', 'free', 'o1')])).sent)).toEqual(['upsert 1 U1|G1'])
+    await ran(w)
+    expect(await pending(w)).toEqual({})
+    expect([...d.service.records().keys()]).toEqual(['U1|G1'])
+  })
+
   it('reads at most 100 at once, and sends nothing', async () => {
     await begin('match')
     await w.model(people(250))
@@ -259,6 +287,19 @@ describe('when the destination does not answer', () => {
     expect(await pending(w)).toEqual({ add: 1 })
   })
 
+  it('asks nothing more once it has failed', async () => {
+    await begin('match')
+    await w.model(people(3_000))
+    before = () => {
+      throw new AuthError('CDP3401', 'may not read')
+    }
+    await expect(compareAll()).rejects.toMatchObject({ code: 'CDP3401' })
+    const calls = asked.length
+    expect(calls).toBeLessThanOrEqual(2)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(asked.length).toBe(calls)
+  })
+
   it.each([
     ['can’t read', 'match', {}, { read: undefined }],
     ['has no match to read by', 'key', { match: [] }, {}],
@@ -289,7 +330,9 @@ it('converges with the next run, whatever is there', async () => {
         await w.model(model(second))
         await ran(w, null, { allow: new Set(['empty', 'deletes']) })
         const held = there(w)
-        for (const [email, plan] of wanted(second)) expect(held).toHaveProperty([email!], plan)
+        // Of a record that nobody compared nothing is known: an add leaves its nulls out.
+        for (const [email, plan] of wanted(second))
+          if (plan !== null || wanted(first).has(email)) expect(held).toHaveProperty([email!], plan)
         // What was never as we want it was never ours to remove.
         for (const [email, plan] of strangers)
           if (!wanted(second).has(email) && wanted(first).has(email) && (wanted(first).get(email) ?? null) !== (plan ?? null))
