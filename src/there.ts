@@ -53,12 +53,15 @@ const SAMPLES = 5
  * `payload` is what it holds. Changes nothing, there or in the state.
  */
 export async function compareThere(session: Session, placement: Placement, addressing: Addressing): Promise<There> {
+  const { context, stop } = session
   const { db } = session.state
   const width = placement.names.length
   const positions = Array.from({ length: width }, (_, i) => `p${i + 1}`)
   await db.run(
     `CREATE OR REPLACE TABLE cells (address VARCHAR, reached VARCHAR, remote_id VARCHAR, verdict VARCHAR, ${positions.map((name) => `${name} VARCHAR`).join(', ')})`,
   )
+  // A question changes nothing there: nobody waits for its answer.
+  context.signal.addEventListener('abort', stop, { once: true })
   const ask = asker(session)
   const counts = { same: 0, different: 0, missing: 0 }
   const fields = new Map<string, number>()

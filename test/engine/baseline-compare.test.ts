@@ -287,6 +287,28 @@ describe('when the destination does not answer', () => {
     expect(await pending(w)).toEqual({ add: 1 })
   })
 
+  it('ends at once when it is interrupted, and adopts nothing', async () => {
+    const interrupt = new AbortController()
+    let io: AbortSignal | undefined
+    await begin('match')
+    const { connector } = d.service
+    const open: typeof connector.open = (settings, given) => {
+      io = given.signal
+      const waits = (): Promise<never> =>
+        new Promise((_, reject) => {
+          given.signal.addEventListener('abort', () => reject(new NotSent('aborted', 'stopped')))
+          interrupt.abort()
+        })
+      return { ...connector.open(settings, given), read: waits }
+    }
+    Object.assign(w.sync.destination, { connector: { ...connector, open } })
+    await w.model(people(1))
+    const context = { ...w.context(), signal: interrupt.signal }
+    await expect(baseline(w.project, w.sync, context, { mappingOnly: false, compare: true })).rejects.toThrow('abort')
+    expect(io?.aborted).toBe(true)
+    expect(await pending(w)).toEqual({ add: 1 })
+  }, 5_000)
+
   it('asks nothing more once it has failed', async () => {
     await begin('match')
     await w.model(people(3_000))
