@@ -244,8 +244,9 @@ export interface Destination {
   describe?(object: string): Promise<readonly FieldInfo[]>
   /**
    * Sends one batch; yields an outcome per change, by key, as soon as it is known. No try/catch, no retry, no sleeping.
-   * An error thrown speaks for every row that was not named. So a write that goes on to another request first names all
-   * rows of the one before: `unknown` where the reply said nothing, for the error of the next would call them not applied.
+   * An error thrown speaks for every row that was not named: 429 and no connection call it not applied. So a write that goes
+   * on to another request first names all rows of the one before, `unknown` where the reply said nothing, or where a row
+   * is half done and the next request completes it; a later outcome takes the place of `unknown`.
    */
   write(batch: Batch): AsyncIterable<Outcome | JobToken>
   /** Yields the outcomes of a job begun by an earlier run. */

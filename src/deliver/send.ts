@@ -85,12 +85,14 @@ function take(answer: Answer, i: number | undefined, outcome: Outcome): void {
   const before = answer.outcomes[i]
   if (!RESULTS.has(outcome.result)) {
     answer.outcomes[i] = doubtful(outcome.key, 'invalid_outcome', 'The connector yielded a result that is not part of its contract.')
-  } else if (before === undefined) answer.outcomes[i] = outcome
+  } else if (before === undefined || (before.result === 'unknown' && !OWN_CODES.has(before.code))) answer.outcomes[i] = outcome
   else if (before.result !== outcome.result || remoteIdOf(before) !== remoteIdOf(outcome)) {
     answer.outcomes[i] = doubtful(outcome.key, 'contradiction', 'The destination gave two different results for this row.')
   }
 }
 
+/** Of what the engine calls unknown; a later word does not mend it. */
+const OWN_CODES: ReadonlySet<unknown> = new Set(['contradiction', 'invalid_outcome'])
 const doubtful = (key: string, code: string, message: string): Outcome => ({ key, result: 'unknown', code, message })
 const remoteIdOf = (outcome: Outcome): string | undefined => ('remoteId' in outcome ? outcome.remoteId : undefined)
 

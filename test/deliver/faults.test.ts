@@ -1,7 +1,7 @@
 /** What becomes of rows when a destination refuses, is silent, contradicts itself, is busy, or is down. */
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Change, NotSent, RateLimited, Refused, UnknownOutcome } from '../../src/connector.ts'
+import { type Change, NotSent, type Outcome, RateLimited, Refused, UnknownOutcome } from '../../src/connector.ts'
 import { AuthError } from '../../src/errors.ts'
 import { allOk, Bench, type Behaviour, ok, type Options, row, rows, type Said, sum } from './support.ts'
 
@@ -214,6 +214,21 @@ describe('what a connector yields', () => {
       { key, result: 'ok' },
     ])
     expect(at.outbox.entries).toEqual([{ n: 1, result: 'ok' }])
+  })
+  it('as unknown, before a further request for the row, stands until it says more: an error does not call the row not applied', async () => {
+    const half = (key: string): Outcome => ({ key, result: 'unknown', code: 'half_done', message: '' })
+    const at = bench(
+      async function* ({ changes }) {
+        for (const { key } of changes) yield half(key)
+        for (const { key } of changes) {
+          if (key === 'k3') throw new RateLimited('slow down', 1_000)
+          yield { key, result: 'ok', remoteId: 'R1' }
+        }
+      },
+      { rows: rows(4) },
+    )
+    expect((await at.run()).counts).toMatchObject({ delivered: 2, unknown: 2, waiting: 0 })
+    expect(at.results()).toEqual({ 1: 'ok', 2: 'ok', 3: 'unknown', 4: 'unknown' })
   })
   it.each([
     ['different results', { result: 'rejected', code: 'x', message: '' }],
