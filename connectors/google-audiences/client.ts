@@ -26,7 +26,7 @@ export interface Client {
   lists(): Promise<void>
   /** A UserList; null when the account has none of this id. */
   list(id: string): Promise<Readonly<Record<string, Value>> | null>
-  /** Sends rows as one request; its id, or what became of the rows when it was refused for some of them. */
+  /** Sends rows as one request; its id, or what is known of the rows when it was refused for some of them. */
   send(batch: Batch, rows: readonly Row[]): Promise<string | Outcome[]>
   /** How far a request is. */
   status(requestId: string): Promise<HttpReply>

@@ -9,12 +9,13 @@ import {
   type JobToken,
   type ObjectSpec,
   type Outcome,
+  Refused,
   type Settings,
   UnknownOutcome,
   type Value,
 } from '../../src/index.ts'
 import { createClient, missing } from './client.ts'
-import { processed } from './reply.ts'
+import { processed, WITH_OTHERS } from './reply.ts'
 import { EVENT_FIELDS, prepare, type Row } from './rows.ts'
 import { type Config, config, type Options, options } from './settings.ts'
 
@@ -136,7 +137,12 @@ function openAccount(settings: Given, io: ConnectorIO): Destination {
     async *write(batch): AsyncGenerator<Outcome | JobToken> {
       const { rows, rejected } = prepare(batch.object, batch.changes, chosen, io.now())
       const sent = rows.length === 0 ? [] : await client.send(batch, rows)
-      if (typeof sent !== 'string') return yield* [...rejected, ...sent]
+      if (typeof sent !== 'string') {
+        yield* [...rejected, ...sent]
+        // The engine sends them in halves, until the bad ones among them stand alone.
+        if (sent.length < rows.length) throw new Refused(WITH_OTHERS.code, WITH_OTHERS.message, 400)
+        return
+      }
       if (wait !== undefined) yield { token: sent }
       yield* rejected
       if (wait !== undefined) yield* follow(sent, rows, false)
@@ -169,9 +175,10 @@ function wrong(message: string, hint: string): never {
 function checkList(found: Readonly<Record<string, Value>>, object: string, { options: chosen }: Given): void {
   const info = found['ingestedUserListInfo'] as Readonly<Record<string, Value>> | undefined
   const types = (info?.['uploadKeyTypes'] ?? []) as readonly string[]
-  const type = object === 'audience' ? 'CONTACT_ID' : 'MOBILE_ID'
-  if (types.length > 0 && !types.includes(type))
-    wrong(`the list takes ${types.join(', ')}, not ${type}.`, 'A list takes one kind of data for ever: make one for this kind.')
+  // "MobileData": advertising ids go into Customer Match lists of MOBILE_ID and into basic lists, which have PSEUDONYMOUS_ID.
+  const takes = object === 'audience' ? ['CONTACT_ID'] : ['MOBILE_ID', 'PSEUDONYMOUS_ID']
+  if (types.length > 0 && !takes.some((type) => types.includes(type)))
+    wrong(`the list takes ${types.join(', ')}, not ${takes[0]}.`, 'A list takes one kind of data for ever: make one for this kind.')
   if (found['readOnly'] === true) wrong('the list can’t be edited by this account.', 'Use a list that the account owns.')
   if (found['membershipStatus'] === 'CLOSED')
     wrong('the list is closed: it takes no new members.', 'Open it in Google Ads, or use another one.')

@@ -125,8 +125,12 @@ const FIELDS: Readonly<Record<string, string>> = {
   mobile_ids: 'mobile_id',
 }
 
+/** What is said of a row that was in a request with a bad one. */
+export const WITH_OTHERS = { code: 'refused_with_others', message: 'Google refused the request for other rows.' }
+
 /**
- * A 400 names rows by their index, and nothing of the request was applied: those rows are rejected, the others may pass.
+ * A 400 names rows by their index, and nothing of the request was applied: those rows are rejected. Others may pass: one
+ * is to be sent again, several are left out, to be looked through, for nobody promises that all bad rows are named at once.
  * Null when the request as such is refused, or when it can't be told: mistakes of the list are reported at row 0.
  */
 export function rowsRefused(reply: HttpReply, rows: readonly Row[]): Outcome[] | null {
@@ -140,19 +144,13 @@ export function rowsRefused(reply: HttpReply, rows: readonly Row[]): Outcome[] |
     if (!blamed.has(index)) blamed.set(index, { ...violation, inside })
   }
   if (blamed.size === 0) return null
-  return rows.map(({ key }, index) => {
+  return rows.flatMap(({ key }, index): Outcome[] => {
     const violation = blamed.get(index)
-    if (violation === undefined)
-      return { key, result: 'retry', code: 'refused_with_others', message: 'Google refused the request for other rows.' }
+    if (violation === undefined) return rows.length - blamed.size === 1 ? [{ key, result: 'retry', ...WITH_OTHERS }] : []
     const { reason, description, inside } = violation
     const [, part = ''] = /\.(\w+)(?:\[\d+\])?$/.exec(inside) ?? []
-    return {
-      key,
-      result: 'rejected',
-      code: reason || 'invalid',
-      message: description,
-      field: FIELDS[part] ?? (part === '' ? undefined : part),
-    }
+    const field = FIELDS[part] ?? (part === '' ? undefined : part)
+    return [{ key, result: 'rejected', code: reason || 'invalid', message: description, field }]
   })
 }
 

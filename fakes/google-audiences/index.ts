@@ -143,8 +143,9 @@ function create(control: FakeControl): FakeService {
   function checkList(id: string, rows: readonly Member[]): Violation | null {
     const found = lists.get(id)
     if (!found) return { field: '', description: 'User list is not valid.', reason: 'INVALID_USER_LIST_ID' }
-    const wanted = rows.some((row) => row.mobileData) ? 'MOBILE_ID' : 'CONTACT_ID'
-    if (found.ingestedUserListInfo.uploadKeyTypes.includes(wanted)) return null
+    // "MobileData": for Customer Match lists (MOBILE_ID) and basic ones (PSEUDONYMOUS_ID).
+    const wanted = rows.some((row) => row.mobileData) ? ['MOBILE_ID', 'PSEUDONYMOUS_ID'] : ['CONTACT_ID']
+    if (found.ingestedUserListInfo.uploadKeyTypes.some((type) => wanted.includes(type))) return null
     // A fault of the list, reported at the first member: seen so in replies of the live service.
     return {
       field: 'audience_members[0]',

@@ -333,15 +333,27 @@ describe('members', () => {
 })
 
 describe('the list', () => {
-  const patch = (id: string, json: object): Promise<unknown> =>
-    (async () => {
-      const google = open({ list: id })
-      await google.check()
-      const authorization = served.exchanges.at(-1)?.request.headers['authorization'] ?? ''
-      const url = `${served.url}/v1/accountTypes/GOOGLE_ADS/accounts/1234567890/userLists/${id}`
-      await fetch(url, { method: 'PATCH', headers: { authorization, 'content-type': 'application/json' }, body: JSON.stringify(json) })
-      return google.describe?.('audience')
-    })()
+  const lists = async (method: string, path: string, json: object): Promise<unknown> => {
+    await open().check()
+    const authorization = served.exchanges.at(-1)?.request.headers['authorization'] ?? ''
+    const url = `${served.url}/v1/accountTypes/GOOGLE_ADS/accounts/1234567890/userLists${path}`
+    const headers = { authorization, 'content-type': 'application/json' }
+    return (await fetch(url, { method, headers, body: JSON.stringify(json) })).json()
+  }
+  const patch = async (id: string, json: object): Promise<unknown> => {
+    await lists('PATCH', `/${id}`, json)
+    return open({ list: id }).describe?.('audience')
+  }
+
+  test('of a basic kind takes advertising ids too', async () => {
+    const info = { displayName: 'Basic', ingestedUserListInfo: { uploadKeyTypes: ['PSEUDONYMOUS_ID'] } }
+    const { id } = (await lists('POST', '', info)) as { id: string }
+    const google = open({ list: id })
+    await expect(google.describe?.('mobile-audience')).resolves.toHaveLength(2)
+    await expect(google.describe?.('audience')).rejects.toThrow('takes PSEUDONYMOUS_ID, not CONTACT_ID')
+    const device = change('upsert', 'a', { mobile_id: '38400000-8cf0-11bd-b23e-10b96e40000d' })
+    expect(await write(google, 'mobile-audience', [device])).toEqual([{ key: 'a', result: 'accepted' }])
+  })
 
   test('is looked at before a run', async () => {
     await expect(open({ list: '1001' }).describe?.('audience')).resolves.toHaveLength(2)
@@ -350,6 +362,7 @@ describe('the list', () => {
     await expect(open({ list: '4711' }).describe?.('audience')).rejects.toThrow('the account 123-456-7890 has no list 4711')
     await expect(open({ list: '1003' }).describe?.('audience')).rejects.toThrow('takes MOBILE_ID, not CONTACT_ID')
     await expect(open({ list: '1003' }).describe?.('mobile-audience')).resolves.toHaveLength(2)
+    await expect(open({ list: '1002' }).describe?.('mobile-audience')).rejects.toThrow('takes CONTACT_ID, not MOBILE_ID')
     await expect(open().describe?.('conversion')).rejects.toThrow('options.conversion_action is missing')
     await expect(open({ conversion_action: '7001' }).describe?.('conversion')).resolves.toHaveLength(18)
   })
@@ -434,13 +447,53 @@ describe('logins', () => {
 describe('refusals', () => {
   test('rows that Google names by index are rejected, the others may come again', async () => {
     served.refuseRows(2)
-    const changes = ['a', 'b', 'c', 'd'].map((key) => change('upsert', key, { email: `${key}@example.com` }))
+    const changes = ['a', 'b', 'c'].map((key) => change('upsert', key, { email: `${key}@example.com` }))
     expect(await write(open({ list: '1001' }), 'audience', changes)).toEqual([
       { key: 'a', result: 'rejected', code: 'INVALID_AUDIENCE_MEMBER', message: 'This audience member is not valid.', field: undefined },
       { key: 'b', result: 'rejected', code: 'INVALID_AUDIENCE_MEMBER', message: 'This audience member is not valid.', field: undefined },
       { key: 'c', result: 'retry', code: 'refused_with_others', message: expect.any(String) as string },
-      { key: 'd', result: 'retry', code: 'refused_with_others', message: expect.any(String) as string },
     ])
+  })
+
+  test('many bad rows keep none of the good ones waiting, even if Google names only the first of each request', async () => {
+    const curt: typeof connector = {
+      ...connector,
+      open: (settings, io) =>
+        connector.open(settings, {
+          ...io,
+          http: (...base) => ({
+            async request(request) {
+              const said = await io.http(...base).request(request)
+              if (said.status !== 400) return said
+              const body = JSON.parse(said.text) as { error: { details: { fieldViolations?: object[] }[] } }
+              for (const { fieldViolations } of body.error.details) fieldViolations?.splice(1)
+              const text = JSON.stringify(body)
+              return { ...said, text, json: () => decodeJson(text) }
+            },
+          }),
+        }),
+    }
+    const trial = await startTrial({
+      connector: curt,
+      destination: served.destination,
+      object: 'audience',
+      options: { list: '1001' },
+      mode: 'mirror',
+    })
+    try {
+      clock = Date.now()
+      const row = (i: number) => ({
+        key: `k${i}`,
+        match: { address: `jane|doe${String.fromCodePoint(97 + i)}|us|${i % 3 === 1 ? '!' : '94045'}` },
+        fields: {},
+      })
+      await trial.rows(Array.from({ length: 24 }, (_, i) => row(i)))
+      const ran = await trial.run()
+      expect(ran.record.counts).toMatchObject({ accepted: 16, rejected: 8, waiting: 0 })
+      expect(served.records()['audience_members']).toHaveLength(16)
+    } finally {
+      await trial.remove()
+    }
   })
 
   test('the field of a violation is told in the mapping’s words', () => {
