@@ -25,15 +25,16 @@ const REFUSED = [
   'POLICY_VIOLATION',
   'UNSUPPORTED_FOR_MESSAGE_FORMAT',
 ]
-/** Of the errors that kafkajs calls retriable these come after the leader may have stored the messages. */
-const MAYBE_STORED = ['REQUEST_TIMED_OUT', 'NOT_ENOUGH_REPLICAS_AFTER_APPEND', 'NETWORK_EXCEPTION']
-/** Errors of sockets that never were connected. A reset may have come after the request. */
-const NO_CONNECTION = /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ERR_TLS_.*|.*CERT.*)$/
+/**
+ * A leader answers these before it stores. No others count once messages have left: one that loses its leadership while it waits
+ * for replicas answers NOT_LEADER_OR_FOLLOWER (DelayedProduce of Apache Kafka), though they are stored; and kafkajs asks for
+ * metadata after a failure, and throws what went wrong with that instead.
+ */
+const NOT_STORED = ['NOT_ENOUGH_REPLICAS', 'CORRUPT_MESSAGE']
 
 interface KafkaError extends Error {
   readonly type?: string
   readonly code?: unknown
-  readonly retriable?: boolean
 }
 
 /** The error that kafkajs wrapped when it gave up. */
@@ -43,18 +44,15 @@ function root(thrown: unknown): KafkaError {
   return error
 }
 
-export function failureOf(thrown: unknown): Failure {
+/** `sent`: whether messages may have left. */
+export function failureOf(thrown: unknown, sent: boolean): Failure {
   const error = root(thrown)
   const { name, type, message } = error
   const code = type ?? (typeof error.code === 'string' ? error.code : name)
   const is = (kind: Failure['kind']): Failure => ({ kind, code, message })
   if (name === 'KafkaJSSASLAuthenticationError' || LOGIN.includes(code) || RIGHTS.includes(code)) return is('auth')
   if (REFUSED.includes(code)) return is('refused')
-  if (MAYBE_STORED.includes(code)) return is('unknown')
-  if (name === 'KafkaJSProtocolError') return is(error.retriable === false ? 'refused' : 'later')
-  if (/^KafkaJS(MetadataNotLoaded|TopicMetadataNotLoaded|BrokerNotFound|LockTimeout)$/.test(name)) return is('later')
-  if (name === 'KafkaJSConnectionError' && (NO_CONNECTION.test(code) || message === 'Connection timeout')) return is('later')
-  return is('unknown')
+  return is(sent && !NOT_STORED.includes(code) ? 'unknown' : 'later')
 }
 
 /** The same as the error that the engine understands. */
@@ -77,12 +75,12 @@ export function thrownFor({ kind, code, message }: Failure): Error {
   }
 }
 
-/** Kafka has no HTTP: here, and only here, its client's errors become those of the contract. */
-export async function translated<T>(work: () => Promise<T>): Promise<T> {
+/** Kafka has no HTTP: here, and only here, its client's errors become those of the contract. `sent`: see `failureOf`. */
+export async function translated<T>(work: Promise<T>, sent: () => boolean): Promise<T> {
   try {
-    return await work()
+    return await work
   } catch (thrown) {
-    if (!(thrown instanceof Error) || !thrown.name.startsWith('KafkaJS')) throw thrown
-    throw thrownFor(failureOf(thrown))
+    if (!(thrown instanceof Error) || !/^(KafkaJS|AbortError$)/.test(thrown.name)) throw thrown
+    throw thrownFor(failureOf(thrown, sent()))
   }
 }

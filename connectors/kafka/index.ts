@@ -1,13 +1,13 @@
 /** Apache Kafka: a topic that holds the newest payload of every row by its key, or a log of events. */
-import type { Admin, Kafka, KafkaConfig, Producer } from 'kafkajs'
+import type { Admin, Kafka, KafkaConfig, Message, Producer } from 'kafkajs'
 import { z } from 'zod'
-import { type Account, CdpError, defineConnector, NotSent, secret, UnknownOutcome } from '../../src/index.ts'
+import { type Account, CdpError, defineConnector, NotSent, secret } from '../../src/index.ts'
 import { thrownFor, translated } from './errors.ts'
-import { recordOf, sendRecords } from './records.ts'
+import { recordOf, sendRecords, watch } from './records.ts'
 
 const config = z.strictObject({
   brokers: z
-    .array(z.string().regex(/^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/, 'is a host and a port, like kafka.example.com:9092'))
+    .array(z.string().regex(/^[^\s:/]+:\d{1,5}$/, 'is a host and a port, like kafka.example.com:9092'))
     .min(1)
     .describe('Brokers to begin with, `host:port`; the others are learned from them.'),
   tls: z
@@ -51,6 +51,8 @@ type Options = z.infer<typeof options>
 /** Milliseconds for a broker to be reached, and for it and its replicas to store what was sent. */
 const CONNECT_MS = 10_000
 const REQUEST_MS = 30_000
+/** What is sent to a broker that no longer leads is in doubt, so who leads is asked often. */
+const METADATA_MS = 5_000
 
 export default defineConnector<Config, Options>({
   name: 'kafka',
@@ -76,23 +78,24 @@ export default defineConnector<Config, Options>({
   limits: { rows: 1000, concurrency: 4, timeout: REQUEST_MS },
   open({ config: given, options: { topic } }, io) {
     const client = clientOf(given)
-    /** What a broker is asked; ends with the run, whatever the broker does. */
-    const ask = <T>(work: () => Promise<T>): Promise<T> => Promise.race([translated(work), aborted])
     const aborted = new Promise<never>((_, reject) => {
-      const stop = (): void => reject(new UnknownOutcome('aborted', 'The run was stopped before the broker answered.'))
+      const stop = (): void =>
+        reject(Object.assign(new Error('The run was stopped before the broker answered.'), { name: 'AbortError', code: 'aborted' }))
       if (io.signal.aborted) stop()
       else io.signal.addEventListener('abort', stop, { once: true })
     })
     aborted.catch(() => undefined)
+    /** What a broker is asked; ends with the run, whatever the broker does. `sent`: whether messages may have left. */
+    const ask = <T>(work: Promise<T>, sent = (): boolean => false): Promise<T> => translated(Promise.race([work, aborted]), sent)
     return {
       async check() {
-        const { admin } = await ask(client)
-        return ask(() => accountOf(admin, given.brokers))
+        const { admin } = await ask(client())
+        return ask(accountOf(admin, given.brokers))
       },
       async describe() {
-        const { admin } = await ask(client)
+        const { admin } = await ask(client())
         // Asked for by its name, a topic that is not there would be made where the brokers allow it.
-        const topics = await ask(() => admin.listTopics())
+        const topics = await ask(admin.listTopics())
         if (!topics.includes(topic))
           throw new CdpError('CDP3200', `The brokers have no topic "${topic}", or the login may not see it.`, {
             hint: 'Create the topic (with cleanup.policy=compact for modes upsert and mirror), or grant Describe and Write on it.',
@@ -101,12 +104,14 @@ export default defineConnector<Config, Options>({
         return []
       },
       async *write(batch) {
-        const { admin, producer } = await ask(client)
-        await ask(() => producer.connect())
-        const partitions = await ask(() => partitionsOf(admin, topic))
+        const { admin, producer } = await ask(client())
+        await ask(producer.connect())
+        const partitions = await ask(partitionsOf(admin, topic))
         const records = batch.changes.map((change) => recordOf(change, batch, io.now()))
-        const send = (messages: Parameters<Producer['send']>[0]['messages']): Promise<unknown> =>
-          ask(() => producer.send({ topic, acks: -1, timeout: REQUEST_MS, messages }))
+        const send = (messages: readonly Message[]): Promise<unknown> => {
+          const { watched, left } = watch(messages)
+          return ask(producer.send({ topic, acks: -1, timeout: REQUEST_MS, messages: watched }), left)
+        }
         yield* sendRecords(records, { topic, partitions, maxBytes: given.max_message_bytes, partitioner: await partitioner(), send })
       },
       async close() {
@@ -141,7 +146,12 @@ function create(kafka: Kafka, createPartitioner: Awaited<ReturnType<typeof parti
   return {
     admin: kafka.admin(),
     // Sending again is the engine's decision: after a lost reply kafkajs would send an event twice.
-    producer: kafka.producer({ createPartitioner, allowAutoTopicCreation: false, retry: { retries: 0 } }),
+    producer: kafka.producer({
+      createPartitioner,
+      allowAutoTopicCreation: false,
+      metadataMaxAge: METADATA_MS,
+      retry: { retries: 0 },
+    }),
   }
 }
 

@@ -17,12 +17,33 @@ const BATCH = 70
 
 /** A removal has no value: compaction then drops the key. */
 export function recordOf({ key, match, fields, id }: Change, { op, sync, run }: Batch, now: number): Sent {
-  const removed = op === 'delete' || op === 'archive'
-  const value = removed ? null : encodeJson(nest({ ...match, ...fields }))
+  const value = op === 'delete' ? null : encodeJson(nest({ ...match, ...fields }))
   const headers = { op, sync, run, id }
   const texts = Object.entries(headers).reduce((sum, [name, text]) => sum + name.length + Buffer.byteLength(text) + HEADER, 0)
   const bytes = Buffer.byteLength(key) + Buffer.byteLength(value ?? '') + texts + RECORD
   return { key, message: { key, value, headers, timestamp: String(now) }, bytes }
+}
+
+/**
+ * The messages, and whether they may have left, which no error of kafkajs tells: it reads their headers in the moment it writes a
+ * request, not while it looks for the broker, connects or logs in. Once `left` has said no they can't leave any more.
+ */
+export function watch(messages: readonly Message[]): { readonly watched: Message[]; readonly left: () => boolean } {
+  let read = false
+  let withdrawn = false
+  const watched = messages.map((message) => ({
+    ...message,
+    get headers() {
+      if (withdrawn) throw new Error('These messages are no longer to be sent.')
+      read = true
+      return message.headers
+    },
+  }))
+  const left = (): boolean => {
+    withdrawn = !read
+    return read
+  }
+  return { watched: watched as Message[], left }
 }
 
 export interface Way {
@@ -30,7 +51,7 @@ export interface Way {
   readonly partitions: PartitionMetadata[]
   readonly maxBytes: number
   readonly partitioner: ICustomPartitioner
-  readonly send: (messages: Message[]) => Promise<unknown>
+  readonly send: (messages: readonly Message[]) => Promise<unknown>
 }
 
 /** Sends all; yields an outcome for every record. Throws when nothing was stored and there is one reason for it. */

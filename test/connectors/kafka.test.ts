@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { failureOf, thrownFor } from '../../connectors/kafka/errors.ts'
 import connector, { kafkaConfig } from '../../connectors/kafka/index.ts'
-import { recordOf, sendRecords } from '../../connectors/kafka/records.ts'
+import { recordOf, sendRecords, watch } from '../../connectors/kafka/records.ts'
 import { Refused, UnknownOutcome } from '../../src/connector.ts'
 import { AuthError } from '../../src/errors.ts'
 import { RawJson } from '../../src/json.ts'
@@ -242,6 +242,21 @@ describe.skipIf(!hasKcat)('a topic (needs kcat)', () => {
     await gate.close()
   })
 
+  it('whose broker dies with the message has no event sent again, though nobody is there when kafkajs comes back', async () => {
+    const login = { username: 'cdp', password: 'a secret' }
+    const loses = (): boolean => {
+      void gate.close()
+      return true
+    }
+    const gate = await startGate(broker.address, { ...SELF_SIGNED, ...login, loses })
+    const destination = open({ brokers: [gate.address], tls: { ca: SELF_SIGNED.cert }, sasl: { mechanism: 'plain', ...login } })
+    const { outcomes, error } = await write(destination, batch('append', [change('a')]))
+    expect([outcomes, error?.name]).toEqual([[], 'UnknownOutcome'])
+    await broker.stored(1)
+    // The next one finds nobody: it is in no doubt.
+    expect((await write(destination, batch('append', [change('b')]))).error).toMatchObject({ name: 'NotSent' })
+  })
+
   it('whose broker dies is not delivered to; what was sent in silence is in doubt', async () => {
     const destination = open()
     await write(destination, batch('upsert', [change('a')]))
@@ -266,17 +281,29 @@ describe('a broker that says nothing', () => {
     await new Promise((resolve) => server.close(resolve))
   })
 
-  it('is left at once when the run is interrupted', async () => {
-    const controller = new AbortController()
-    const { signal } = controller
+  function silent(signal: AbortSignal): Opened['destination'] {
     const settings = { config: connector.config.parse({ brokers: [address] }), options: { topic: 'rows' } }
     const none = (): never => {
       throw new Error('Kafka has no HTTP')
     }
-    const destination = connector.open(settings, { http: none, log: () => undefined, signal, now: () => 0 })
+    return connector.open(settings, { http: none, log: () => undefined, signal, now: () => 0 })
+  }
+
+  it('is left at once when the run is interrupted', async () => {
+    const controller = new AbortController()
+    const destination = silent(controller.signal)
     const asked = destination.check()
     controller.abort()
-    await expect(asked).rejects.toMatchObject({ name: 'UnknownOutcome', code: 'aborted' })
+    await expect(asked).rejects.toMatchObject({ name: 'NotSent', code: 'aborted' })
+    await destination.close?.()
+  })
+
+  it('was sent nothing: events of an interrupted run are in no doubt', async () => {
+    const controller = new AbortController()
+    const destination = silent(controller.signal)
+    const written = write(destination, batch('append', [change('a')]))
+    controller.abort()
+    expect(await written).toMatchObject({ outcomes: [], error: { name: 'NotSent', code: 'aborted' } })
     await destination.close?.()
   })
 })
@@ -291,27 +318,51 @@ describe('an error of the client', () => {
     ['a wrong password', Object.assign(new Error('SASL PLAIN authentication failed'), { name: 'KafkaJSSASLAuthenticationError' }), 'auth'],
     ['a missing right', protocol('TOPIC_AUTHORIZATION_FAILED'), 'auth'],
     ['a message the topic does not take', protocol('MESSAGE_TOO_LARGE'), 'refused'],
-    ['a leader that moved', wrapped(protocol('NOT_LEADER_FOR_PARTITION', true)), 'later'],
     ['too few replicas', wrapped(protocol('NOT_ENOUGH_REPLICAS', true)), 'later'],
     ['too few replicas after the leader stored it', wrapped(protocol('NOT_ENOUGH_REPLICAS_AFTER_APPEND', true)), 'unknown'],
+    ['a leader that moved, maybe while it waited for replicas', wrapped(protocol('NOT_LEADER_FOR_PARTITION', true)), 'unknown'],
     ['a time-out at the broker', wrapped(protocol('REQUEST_TIMED_OUT', true)), 'unknown'],
-    ['no connection', wrapped(connection('ECONNREFUSED')), 'later'],
-    ['a certificate that is not trusted', wrapped(connection('SELF_SIGNED_CERT_IN_CHAIN')), 'later'],
+    ['a disk that failed', wrapped(protocol('KAFKA_STORAGE_ERROR', true)), 'unknown'],
+    ['an error the broker has no name for', protocol('UNKNOWN'), 'unknown'],
+    ['a broker that is gone when kafkajs comes back to it', wrapped(connection('ECONNREFUSED')), 'unknown'],
+    ['a route that broke under the connection', wrapped(connection('EHOSTUNREACH')), 'unknown'],
     ['a connection that broke', wrapped(connection('ECONNRESET')), 'unknown'],
     ['a reply that did not come', Object.assign(new Error('x'), { name: 'KafkaJSRequestTimeoutError' }), 'unknown'],
-  ])('%s', (_, error, kind) => {
-    expect(failureOf(error).kind).toBe(kind)
+  ])('after messages may have left: %s', (_, error, kind) => {
+    expect(failureOf(error, true).kind).toBe(kind)
+  })
+
+  it.each<[string, Error, string]>([
+    ['a wrong password', Object.assign(new Error('x'), { name: 'KafkaJSSASLAuthenticationError' }), 'auth'],
+    ['a certificate that is not trusted', wrapped(connection('SELF_SIGNED_CERT_IN_CHAIN')), 'later'],
+    ['a connection that broke', wrapped(connection('ECONNRESET')), 'later'],
+    ['a reply that did not come', Object.assign(new Error('x'), { name: 'KafkaJSRequestTimeoutError' }), 'later'],
+    ['an error the broker has no name for', protocol('UNKNOWN'), 'later'],
+  ])('before any left: %s', (_, error, kind) => {
+    expect(failureOf(error, false).kind).toBe(kind)
   })
 
   it('of the login says what to mend', () => {
-    expect(thrownFor(failureOf(protocol('TOPIC_AUTHORIZATION_FAILED')))).toMatchObject({
+    expect(thrownFor(failureOf(protocol('TOPIC_AUTHORIZATION_FAILED'), true))).toMatchObject({
       code: 'CDP3002',
       hint: expect.stringContaining('Write') as string,
     })
-    expect(thrownFor(failureOf(protocol('SASL_AUTHENTICATION_FAILED')))).toMatchObject({
+    expect(thrownFor(failureOf(protocol('SASL_AUTHENTICATION_FAILED'), false))).toMatchObject({
       code: 'CDP3001',
       hint: expect.stringContaining('sasl') as string,
     })
+  })
+})
+
+describe('messages', () => {
+  it('may have left once they were encoded, and can not leave any more once they are given up', () => {
+    const { message } = recordOf(change('a', { n: 1 }), batch('append', []), 0)
+    const gone = watch([message])
+    expect({ ...gone.watched[0] }.headers).toEqual(message.headers)
+    expect(gone.left()).toBe(true)
+    const kept = watch([message])
+    expect([kept.watched[0]?.key, kept.watched[0]?.value, kept.left()]).toEqual(['a', '{"n":1}', false])
+    expect(() => kept.watched[0]?.headers).toThrow('no longer to be sent')
   })
 })
 
@@ -371,7 +422,7 @@ describe('what is configured', () => {
     expect(configure({ tls: true, sasl })).toMatchObject({ ssl: true, sasl })
     expect(configure({ tls: { ca: 'CA', cert: 'C', key: 'K' } })).toMatchObject({ ssl: { ca: ['CA'], cert: 'C', key: 'K' } })
   })
-  it.each(['a', 'http://a:1', 'a:b', ''])('a broker is a host and a port, and not "%s"', (broker) => {
+  it.each(['a', 'http://a:1', 'a:b', '', '[::1]:9092'])('a broker is a host and a port, and not "%s"', (broker) => {
     expect(connector.config.safeParse({ brokers: [broker] }).success).toBe(false)
   })
   it('modes say what a repeat does: an event is never sent twice on suspicion', () => {
