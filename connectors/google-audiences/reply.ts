@@ -108,7 +108,8 @@ export function refuse(reply: HttpReply): never {
     throw new AuthError('CDP3002', `Google does not let this account do that (${blocked.reason}).`, {
       hint: FOR_A_PERSON[blocked.reason] ?? '',
     })
-  throw new Refused(code, first === undefined ? message : `${first.description} (${first.field})`, reply.status)
+  const where = first?.field.includes('product_destination_id') ? 'check list or conversion_action in options' : first?.field
+  throw new Refused(code, first === undefined ? message : `${first.description} (${where})`, reply.status)
 }
 
 /** Reasons that are the request's fault, at whichever row they are reported: list, destination, account, terms. */

@@ -544,6 +544,15 @@ describe('refusals', () => {
       else expect(thrown[name]).toBe(value)
   })
 
+  test('a wrong list or conversion action is told in the option’s words', async () => {
+    const click = { gclid: 'c', event_timestamp: new Date(T0).toISOString() }
+    await expect(write(open({ conversion_action: '99' }), 'conversion', [change('append', 'a', {}, click)])).rejects.toMatchObject({
+      name: 'Refused',
+      code: 'INVALID_CONVERSION_ACTION_ID',
+      message: 'Conversion action ID is not valid. (check list or conversion_action in options)',
+    })
+  })
+
   test('a request that another one crossed may be repeated', () => {
     expect(thrownBy(() => refuse(error(409, 'ABORTED')))).toMatchObject({ name: 'UnknownOutcome', code: 'ABORTED' })
   })
