@@ -144,6 +144,7 @@ function gather(lane: Lane, tasks: readonly Task[], answer: Answer, startedAt: n
   // applied: they may have been in it. Rows of which nothing was applied prove no such request: most are refused, or found
   // absent or existing, before anything is written.
   const passed = answer.failure ? answer.outcomes.findLastIndex((outcome) => outcome && APPLIED.has(outcome.result)) : -1
+  const repeats = answer.failure !== null && answer.token === null && lane.replays
   let afterMs = 0
   // Something came of the request: not only rows to be sent again.
   let answered = false
@@ -155,8 +156,14 @@ function gather(lane: Lane, tasks: readonly Task[], answer: Answer, startedAt: n
       else unknown(lane, task, UNNAMED, answer.token)
       continue
     }
-    answered ||= outcome.result !== 'retry'
     const final = finalOf(outcome, task, lane.wave.removes, accepts)
+    if (outcome.result === 'unknown' && final.result === 'unknown' && repeats) {
+      // Perhaps half done when the next request failed: it is sent again with the others, and stays in doubt.
+      task.doubt = { code: final.code, message: final.message }
+      unnamed.push(task)
+      continue
+    }
+    answered ||= outcome.result !== 'retry'
     if (outcome.result === 'retry' && final.result === 'retry' && mayRepeat(task, outcome.afterMs)) {
       task.tries++
       task.asked = final

@@ -1,7 +1,7 @@
 /** What becomes of rows when a destination refuses, is silent, contradicts itself, is busy, or is down. */
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Change, NotSent, type Outcome, RateLimited, Refused, UnknownOutcome } from '../../src/connector.ts'
+import { type Change, NotSent, RateLimited, Refused, UnknownOutcome } from '../../src/connector.ts'
 import { AuthError } from '../../src/errors.ts'
 import { allOk, Bench, type Behaviour, ok, type Options, row, rows, type Said, sum } from './support.ts'
 
@@ -153,6 +153,16 @@ const said = async (outcomes: (key: string) => unknown[], options: Options = {})
   return at
 }
 
+/** Names all rows as unknown, completes them one by one, and is throttled at the third. */
+const halfDone = (throttled: (call: number) => boolean): Behaviour =>
+  async function* ({ changes }, call) {
+    for (const { key } of changes) yield { key, result: 'unknown', code: 'half_done', message: '' }
+    for (const { key } of changes) {
+      if (key === 'k3' && throttled(call)) throw new RateLimited('slow down', 1_000)
+      yield { key, result: 'ok', remoteId: 'R1' }
+    }
+  }
+
 describe('what a connector yields', () => {
   it('for a row it does not name is nothing: the row is unknown', async () => {
     const at = await said(() => [])
@@ -216,19 +226,25 @@ describe('what a connector yields', () => {
     expect(at.outbox.entries).toEqual([{ n: 1, result: 'ok' }])
   })
   it('as unknown, before a further request for the row, stands until it says more: an error does not call the row not applied', async () => {
-    const half = (key: string): Outcome => ({ key, result: 'unknown', code: 'half_done', message: '' })
     const at = bench(
-      async function* ({ changes }) {
-        for (const { key } of changes) yield half(key)
-        for (const { key } of changes) {
-          if (key === 'k3') throw new RateLimited('slow down', 1_000)
-          yield { key, result: 'ok', remoteId: 'R1' }
-        }
-      },
+      halfDone(() => true),
       { rows: rows(4) },
     )
     expect((await at.run()).counts).toMatchObject({ delivered: 2, unknown: 2, waiting: 0 })
     expect(at.results()).toEqual({ 1: 'ok', 2: 'ok', 3: 'unknown', 4: 'unknown' })
+  })
+  it('as unknown, before a further request that failed, is sent again where that does no harm', async () => {
+    const at = bench(
+      halfDone((call) => call === 1),
+      { rows: rows(4) },
+    )
+    expect((await at.run()).counts).toMatchObject({ delivered: 4 })
+    const unsafe = bench(
+      halfDone((call) => call === 1),
+      { rows: rows(4), replay: 'none' },
+    )
+    expect((await unsafe.run()).counts).toMatchObject({ delivered: 2, unknown: 2 })
+    expect(unsafe.sent).toHaveLength(1)
   })
   it.each([
     ['different results', { result: 'rejected', code: 'x', message: '' }],
