@@ -7,6 +7,7 @@ import {
   type Http,
   type HttpReply,
   type HttpRequest,
+  NotSent,
   RateLimited,
   UnknownOutcome,
   type Value,
@@ -19,6 +20,9 @@ const TIMEOUT = 120_000
 const HOUR = 3_600_000
 /** Seconds; Salesforce takes assertions of up to three minutes (OAuth 2.0 JWT Bearer Flow). */
 const ASSERTION_LIFE = 170
+
+/** Else assignment rules may give a lead, case or account another owner than the row says; jobs don't apply them (REST API Developer Guide, "Assignment Rule Header"). */
+const UNASSIGNED = { 'sforce-auto-assign': 'FALSE' }
 
 export type Json = Readonly<Record<string, Value>>
 
@@ -52,7 +56,7 @@ export function openApi(config: Config, io: ConnectorIO): Api {
     http.request({
       ...request,
       path: request.path.startsWith('/services/') ? request.path : root + request.path,
-      headers: { ...request.headers, authorization: `Bearer ${session}` },
+      headers: { ...request.headers, ...UNASSIGNED, authorization: `Bearer ${session}` },
     })
 
   async function request(request: HttpRequest): Promise<HttpReply> {
@@ -100,7 +104,7 @@ async function logIn(http: Http, config: Config, now: number): Promise<string> {
       : { grant_type: 'client_credentials', client_id, client_secret }
   const reply = await http.request({ method: 'POST', path: '/services/oauth2/token', form })
   const { access_token } = objectOf(reply.json())
-  if (typeof access_token !== 'string') throw new UnknownOutcome('bad_reply', 'The reply to the login has no access_token.')
+  if (typeof access_token !== 'string') throw new NotSent('no_token', 'Salesforce answered the login without an access_token.')
   return access_token
 }
 
@@ -132,8 +136,10 @@ const login = (message: string, hint: string, said: Said): AuthError =>
   new AuthError('CDP3001', message, { hint, cause: new Error(said.message) })
 
 /** What a refused request means where its status does not say it (REST API Developer Guide, "Status Codes and Error Responses"). */
-export function refusal({ status, body }: Pick<FailedReply, 'status' | 'body'>): Error | undefined {
+export function refusal({ status, body, method }: Pick<FailedReply, 'status' | 'body'> & { readonly method?: string }): Error | undefined {
   const said = saidBy(body)
+  // What became of a question is of no concern: the rows did not leave with it.
+  if (method === 'GET' && status >= 500) return new NotSent(said.code || `http_${status}`, `Salesforce answered ${status} to a question.`)
   if (said.code === 'REQUEST_LIMIT_EXCEEDED' && /TotalRequests/i.test(said.message))
     return new RateLimited('Salesforce: the API requests that this org may make in 24 hours are used up.', HOUR)
   // Too many long requests at once, said with 403.
@@ -155,7 +161,9 @@ export function refusal({ status, body }: Pick<FailedReply, 'status' | 'body'>):
 /** Of the token endpoint (Salesforce Help, "OAuth 2.0 flow errors"). */
 function loginRefusal(reply: FailedReply): Error | undefined {
   const said = saidBy(reply.body)
-  if (reply.status >= 500 || reply.status === 429) return undefined
+  // No row was sent with a login, so what became of it is of no concern.
+  if (reply.status >= 500) return new NotSent(`http_${reply.status}`, `The login at Salesforce failed with ${reply.status}.`)
+  if (reply.status === 429) return undefined
   const hints: Readonly<Record<string, string>> = {
     invalid_client_id: 'client_id is the consumer key of the External Client App; it may take ten minutes after its creation to work.',
     invalid_client: 'client_secret is the consumer secret of the External Client App; was it rotated?',

@@ -13,6 +13,10 @@ export const config = z
         (url) => !hostOf(url).endsWith('.lightning.force.com'),
         'is the address of the app: the API is at https://NAME.my.salesforce.com',
       )
+      .refine(
+        (url) => !/^(login|test)\.salesforce\.com$/.test(hostOf(url)),
+        'is where all orgs log in: the org’s own API is at https://NAME.my.salesforce.com',
+      )
       .describe(
         'The My Domain of the org: `https://NAME.my.salesforce.com`, or a sandbox’s `https://NAME--SANDBOX.sandbox.my.salesforce.com`.',
       ),

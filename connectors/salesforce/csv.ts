@@ -17,7 +17,7 @@ export function encodeCsv(rows: readonly (readonly string[])[]): string {
 
 const quoted = (cell: string): string => (/[",\r\n]|^\s|\s$/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)
 
-/** Rows of cells; empty lines are left out. */
+/** Rows of cells; empty lines are left out, and a last row that was cut within a cell in quotes. */
 export function decodeCsv(text: string): string[][] {
   const rows: string[][] = []
   let row: string[] = []
@@ -27,7 +27,7 @@ export function decodeCsv(text: string): string[][] {
     if (text[at] === '"') {
       let end = text.indexOf('"', at + 1)
       while (end !== -1 && text[end + 1] === '"') end = text.indexOf('"', end + 2)
-      if (end === -1) end = text.length
+      if (end === -1) return rows
       cell = text.slice(at + 1, end).replaceAll('""', '"')
       at = end + 1
     } else {

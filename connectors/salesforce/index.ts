@@ -18,13 +18,13 @@ import { fitsFile, followJob, type Job, opOfJob, runJob } from './jobs.ts'
 import { checkCampaign, inCampaign, listMembers, MEMBER, writeMembers } from './members.ts'
 import { find, idOf } from './query.ts'
 import { readRecords } from './read.ts'
-import { COLLECTION, columnsOf, deleteIds, isRow, namesIn, recordOf, type Row, rowOf, sendRows } from './rows.ts'
+import { badId, COLLECTION, type Column, columnsOf, deleteIds, isRow, namesIn, recordOf, type Row, rowOf, sendRows } from './rows.ts'
 import { fieldInfos, openSchema, type Schema } from './schema.ts'
 
 /** Rows of a bulk job here: Salesforce works through them in batches of 10,000, of which an org has 15,000 a day. */
 const JOB = 10_000
 /** Bytes of a batch: a job's results echo its rows, and replies are read up to 32 MB. */
-const JOB_BYTES = 16 * 2 ** 20
+const BYTES = 16 * 2 ** 20
 /** A trial or developer org takes 5 requests of 20 seconds and more at once, others 25 (Salesforce app limits cheatsheet). */
 const CONCURRENCY = 5
 
@@ -65,8 +65,8 @@ export default defineConnector<Config, Options>({
   objects: { [MEMBER]: member, '*': record },
   limits: (_, op, object) =>
     object !== MEMBER && opOfJob(op)
-      ? { rows: JOB, bytes: JOB_BYTES, concurrency: CONCURRENCY }
-      : { rows: COLLECTION, concurrency: CONCURRENCY },
+      ? { rows: JOB, bytes: BYTES, concurrency: CONCURRENCY }
+      : { rows: COLLECTION, bytes: BYTES, concurrency: CONCURRENCY },
   validate: (settings, object) =>
     object === MEMBER && settings.options.campaign_id === undefined
       ? [{ path: ['campaign_id'], message: 'is missing: it says whose members these are' }]
@@ -103,13 +103,8 @@ function destination(org: Org): Destination {
       const by = await matchOf(org, object, changes)
       if (!opOfJob(op) || by === null) return
       const job = { op, by, exists: op === 'insert' ? by.name : undefined }
-      yield* followJob(
-        api,
-        org.io,
-        token,
-        job,
-        changes.filter((change) => !moves(change)),
-      )
+      const sent = changes.filter((change) => !moves(change))
+      yield* isId(by) ? withoutIds(followJob(api, org.io, token, job, sent)) : followJob(api, org.io, token, job, sent)
     },
     async lookup(object, matches) {
       const found = await find(api, await schema(object), matches)
@@ -123,26 +118,57 @@ function destination(org: Org): Destination {
 }
 
 /** The one field that a record is found by; null without changes. */
-async function matchOf({ schema }: Org, object: string, changes: readonly Change[]): Promise<Job['by'] | null> {
+async function matchOf({ schema, options }: Org, object: string, changes: readonly Change[]): Promise<Job['by'] | null> {
   const [first] = changes
   if (first === undefined) return null
   const [name, ...more] = Object.keys(first.match)
   if (name === undefined || more.length > 0)
     throw new Refused('bad_match', 'Salesforce finds a record by one field: give one match field.', 400)
-  return (await columnsOf(schema, object, [name])).get(name) ?? null
+  const column = (await columnsOf(schema, object, [name])).get(name) ?? null
+  if (options.case_sensitive && column?.field?.caseSensitive === false && !isId(column))
+    throw new Refused(
+      'not_case_sensitive',
+      `"${name}" of ${object} is not marked as case sensitive in Salesforce, for which two spellings are one record: leave out options: case_sensitive.`,
+      400,
+    )
+  return column
+}
+
+const isId = ({ field }: Column): boolean => field?.type === 'id'
+
+/** A record found by its id has no other name: with a remote id the engine would take a new match for a rename, and no id changes. */
+async function* withoutIds<T extends Outcome | JobToken>(outcomes: AsyncIterable<T>): AsyncIterable<T | Outcome> {
+  for await (const one of outcomes) yield 'result' in one && one.result === 'ok' ? { key: one.key, result: 'ok' } : one
+}
+
+async function* writeRecords(org: Org, batch: Batch): AsyncIterable<Outcome | JobToken> {
+  const by = await matchOf(org, batch.object, batch.changes)
+  if (by === null) return
+  if (batch.changes.some(({ fields }) => Object.hasOwn(fields, 'Id')))
+    throw new Refused('INVALID_FIELD', 'The Id of a record can’t be written: use it as the match, or leave it out.', 400)
+  const changes: Change[] = []
+  for (const change of batch.changes) {
+    const bad = isId(by) ? badId(change) : null
+    if (bad === null) changes.push(change)
+    else yield bad
+  }
+  const outcomes = sendRecords(org, { ...batch, changes }, by)
+  yield* isId(by) ? withoutIds(outcomes) : outcomes
+}
+
+function sendRecords(org: Org, batch: Batch, by: Column): AsyncIterable<Outcome | JobToken> {
+  if (batch.op === 'delete') return deleteRecords(org, batch)
+  if (batch.op === 'update') return updateRecords(org, batch.object, batch.changes)
+  if (batch.op === 'upsert' && by.field?.findable !== true) throw notUpsertable(batch.object, by.name)
+  return putRecords(org, batch, by)
 }
 
 /** An upsert whose record is known by its id and gets a new match. */
 const moves = ({ op, previousMatch, remoteId }: Change): boolean => op === 'upsert' && previousMatch !== null && remoteId !== null
 
-async function* writeRecords(org: Org, batch: Batch): AsyncIterable<Outcome | JobToken> {
+/** Upserts and inserts. */
+async function* putRecords(org: Org, { object, op, changes }: Batch, by: Column): AsyncIterable<Outcome | JobToken> {
   const { api, schema } = org
-  const { object, op, changes } = batch
-  const by = await matchOf(org, object, changes)
-  if (by === null) return
-  if (op === 'delete') return yield* deleteRecords(org, batch)
-  if (op === 'update') return yield* updateRecords(org, object, changes)
-  if (op === 'upsert' && by.field?.findable !== true) throw notUpsertable(object, by.name)
   const described = await schema(object)
   const columns = await columnsOf(schema, object, namesIn(changes))
   // A record keeps its id under a new match: found by the old one it would be made anew.
@@ -263,7 +289,7 @@ async function* deleteRecords(org: Org, { object, changes }: Batch): AsyncIterab
   }
   for await (const one of located(org, object, unknown)) {
     if (!('change' in one)) yield one
-    else if (one.id === null) yield { key: one.change.key, result: 'ok' }
+    else if (one.id === null) yield { key: one.change.key, result: 'absent' }
     else rows.push({ change: one.change, id: one.id })
   }
   yield* deleteIds(org.api, rows)

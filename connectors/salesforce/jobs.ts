@@ -17,6 +17,11 @@ import { convert, isProblem } from './schema.ts'
 /** Milliseconds between two looks at a job: short for small ones, since each look is an API request of the daily quota. */
 const FIRST_WAIT = 250
 const LONGEST_WAIT = 30_000
+/** Milliseconds that one run follows a job; the next one asks again. A batch may be tried 20 times, minutes each. */
+const PATIENCE = 3_600_000
+/** Characters of a cell and of a row ("Bulk API and Bulk API 2.0 Limits"; long text areas may have more, but not surely). */
+const CELL = 32_000
+const ROW = 400_000
 
 /** What a job is about. `by` is the column that tells its rows apart: the match field. */
 export interface Job {
@@ -73,11 +78,18 @@ export async function* runJob(api: Api, io: ConnectorIO, job: Job, rows: readonl
 }
 
 /**
- * Whether a CSV file can say it: not the text that clears, and not that a row has no parent, for how a file with
- * parents' external ids does that Salesforce does not say.
+ * Whether a CSV file can say it: not the text that clears, not that a row has no parent, for how a file with parents'
+ * external ids does that Salesforce does not say, and not what is too long: it may fail the whole job.
  */
 export function fitsFile({ values }: Row): boolean {
-  return ![...values].some(([{ parent }, value]) => value === NOTHING || (parent !== null && value === null))
+  let characters = 0
+  for (const [{ parent }, value] of values) {
+    const cell = cellOf(value)
+    characters += cell.length
+    if (cell.length > CELL || characters > ROW || (parent !== null && value === null)) return false
+    if (typeof value === 'string' && value.trim().toUpperCase() === NOTHING) return false
+  }
+  return true
 }
 
 /** The match field is in every row. */
@@ -98,6 +110,7 @@ export async function* followJob(
   changes: readonly Change[],
 ): AsyncIterable<Outcome> {
   const request = { method: 'GET', path: `/jobs/ingest/${id}`, route: '/jobs/ingest/…', accept: [404] } as const
+  const until = io.now() + PATIENCE
   let state: Json
   for (let wait = FIRST_WAIT; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
     const reply = await api.request(request)
@@ -110,8 +123,8 @@ export async function* followJob(
       const aborted = { method: 'PATCH', json: { state: 'Aborted' }, accept: [400, 404, 409] } as const
       const { status } = await api.request({ ...request, ...aborted })
       if (status < 400) return yield* later(changes, 'job_not_started')
-      continue
     }
+    if (io.now() >= until) throw new UnknownOutcome('job_slow', 'Salesforce has not ended a job after an hour.', { afterMs: PATIENCE })
     await pause(wait, io.signal)
   }
   yield* resultsOf(api, id, job, changes, state)
@@ -155,9 +168,12 @@ async function* resultsOf(
   async function* lines(what: string): AsyncIterable<{ key: string; cells: ReadonlyMap<string, string> }> {
     const reply = await api.request({ method: 'GET', path: `/jobs/ingest/${id}/${what}`, route: `/jobs/ingest/…/${what}` })
     const [header = [], ...rows] = decodeCsv(reply.text)
-    if (rows.length > 0 && !header.includes(by.name))
+    // Without rows there may be no columns of ours; a page of HTML has neither.
+    if (!header.includes(by.name) && (rows.length > 0 || !header.every((name) => name.startsWith('sf__'))))
       throw new UnknownOutcome('bad_results', `The results of a job have no column "${by.name}".`)
     for (const row of rows) {
+      // Cut: what stands in a row's last cell may be the beginning of another row's.
+      if (row.length !== header.length) continue
       const cells = new Map(header.map((name, i) => [name, row[i] ?? '']))
       const key = keys.get(cells.get(by.name) ?? '')
       if (key !== undefined) yield { key, cells }
@@ -173,9 +189,9 @@ async function* resultsOf(
   for await (const { key } of lines('unprocessedrecords')) yield { key, result, code, message }
 }
 
-/** `REQUIRED_FIELD_MISSING:Required fields are missing: [LastName]:LastName --` */
+/** `REQUIRED_FIELD_MISSING:Required fields are missing: [LastName]:LastName --`; without fields `…:--`. */
 function errorIn(cell: string): { code: string; message: string; field: string | undefined } {
-  const [, code = 'UNKNOWN_EXCEPTION', message = cell, fields = ''] = /^([A-Z_]+):(.*?)(?::([\w., ]*))? --\s*$/s.exec(cell) ?? []
+  const [, code = 'UNKNOWN_EXCEPTION', message = cell, fields = ''] = /^([A-Z][A-Z0-9_]*):(.*?)(?::([\w., ]*)--\s*)?$/s.exec(cell) ?? []
   return { code, message, field: fields.split(/[ ,]+/).find(Boolean) }
 }
 

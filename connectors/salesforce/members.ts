@@ -2,7 +2,7 @@
 import { type Batch, type Change, type Fields, type Outcome, Refused, type Value } from '../../src/index.ts'
 import type { Api } from './client.ts'
 import { find } from './query.ts'
-import { chunks, columnsOf, deleteIds, isRow, namesIn, recordOf, type Row, rowOf, sendRows } from './rows.ts'
+import { badId, chunks, columnsOf, deleteIds, isRow, namesIn, recordOf, type Row, rowOf, sendRows } from './rows.ts'
 import type { Schema } from './schema.ts'
 
 export const MEMBER = 'CampaignMember'
@@ -32,7 +32,13 @@ function whoOf({ match }: Change): 'ContactId' | 'LeadId' {
 }
 
 export async function* writeMembers(api: Api, schema: Schema, campaign: string, { op, changes }: Batch): AsyncIterable<Outcome> {
-  for (const some of chunks(changes)) {
+  const good: Change[] = []
+  for (const change of changes) {
+    const bad = badId(change)
+    if (bad === null) good.push(change)
+    else yield bad
+  }
+  for (const some of chunks(good)) {
     if (op === 'delete') yield* removeMembers(api, schema, campaign, some)
     else yield* addMembers(api, schema, campaign, some)
   }
@@ -62,11 +68,18 @@ async function* addMembers(api: Api, schema: Schema, campaign: string, changes: 
     else known.push({ change, record: recordOf(MEMBER, row, id) })
   }
   yield* sendRows(api, { method: 'PATCH', path: '/composite/sobjects' }, 'upsert', known)
+  const twice = new Map<Change, Outcome>()
   for await (const outcome of sendRows(api, { method: 'POST', path: '/composite/sobjects' }, 'upsert', news)) {
-    // Somebody added the member since it was looked for.
-    const there = outcome.result === 'rejected' && outcome.code === 'DUPLICATE_VALUE' && /already a campaign member/i.test(outcome.message)
-    yield there ? { key: outcome.key, result: 'ok' } : outcome
+    const change = news.find(({ change }) => change.key === outcome.key)?.change
+    if (outcome.result === 'rejected' && outcome.code === 'DUPLICATE_VALUE' && change) twice.set(change, outcome)
+    else yield outcome
   }
+  // Somebody may have added them since they were looked for; then what the row says of them is still to be written.
+  const since = await idsOf(api, schema, campaign, [...twice.keys()])
+  for (const [change, outcome] of twice)
+    yield since.has(change)
+      ? { key: change.key, result: 'retry', code: 'added_since', message: 'The member was added by somebody else.' }
+      : outcome
 }
 
 async function* removeMembers(api: Api, schema: Schema, campaign: string, changes: readonly Change[]): AsyncIterable<Outcome> {
@@ -74,7 +87,7 @@ async function* removeMembers(api: Api, schema: Schema, campaign: string, change
   const there: { change: Change; id: string }[] = []
   for (const change of changes) {
     const id = ids.get(change)
-    if (id === undefined) yield { key: change.key, result: 'ok' }
+    if (id === undefined) yield { key: change.key, result: 'absent' }
     else there.push({ change, id })
   }
   yield* deleteIds(api, there)

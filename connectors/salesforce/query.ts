@@ -1,11 +1,11 @@
 /** Finds records by values of their fields, with SOQL. */
 import { encodeJson, type Fields, RawJson, Refused, UnknownOutcome, type Value } from '../../src/index.ts'
 import type { Api, Json } from './client.ts'
-import { type Described, type Field, ID } from './schema.ts'
+import { type Described, type Field, fullId, ID } from './schema.ts'
 
 /** Characters of a query once encoded: the URL with all headers may have 16,384 bytes (Salesforce app limits cheatsheet). */
 const LONGEST = 12_000
-const BARE = new Set(['int', 'long', 'double', 'currency', 'percent', 'boolean', 'date', 'datetime', 'time'])
+const BARE = new Set(['int', 'long', 'double', 'currency', 'percent', 'boolean', 'date', 'datetime'])
 
 /** Index i answers matches[i]: every record that has these values, with its Id and the fields asked for. */
 export async function find(
@@ -70,7 +70,7 @@ function* conditionsOf(fields: readonly Field[], matches: readonly Fields[]): It
   let length = 0
   for (const match of matches) {
     const part = partOf(match)
-    const size = encodeURIComponent(part).length + 12
+    const size = new URLSearchParams({ q: part }).toString().length + 12
     if (parts.length > 0 && length + size > LONGEST) {
       yield joinParts(parts)
       parts = []
@@ -84,8 +84,10 @@ function* conditionsOf(fields: readonly Field[], matches: readonly Fields[]): It
 
 /** A value as SOQL has it; null when no record can have it. */
 function literal(field: Field, value: Value): string | null {
-  if (value === null || value === '' || (typeof value === 'object' && !(value instanceof RawJson))) return null
+  if (value === null || (typeof value === 'object' && !(value instanceof RawJson))) return null
   const text = (typeof value === 'string' ? value : encodeJson(value)).trim()
+  // Nothing in quotes would find the records that have no value.
+  if (text === '') return null
   if (field.type === 'id' || field.type === 'reference') return ID.test(text) ? `'${text}'` : null
   // Bare literals are taken apart by Salesforce: only what has their form may stand there.
   if (BARE.has(field.type)) return /^[\w.:+-]+$/.test(text) ? text : null
@@ -98,8 +100,10 @@ const keyOf = (fields: readonly Field[], values: Fields): string =>
 /** Two values that SOQL takes for equal have one text: case does not count, nor what follows the 15th character of an id. */
 export function comparable({ type, caseSensitive }: Pick<Field, 'type' | 'caseSensitive'>, value: Value): string {
   const text = (typeof value === 'string' ? value : encodeJson(value)).trim()
-  if (type === 'id' || type === 'reference') return text.slice(0, 15)
+  if (type === 'id' || type === 'reference') return fullId(text).slice(0, 15)
   if (type === 'datetime' || type === 'date') return String(Date.parse(text.replace(/\+0000$/, 'Z')))
-  if (BARE.has(type)) return type === 'boolean' ? text : String(Number(text))
+  // A float does not tell numbers of 17 digits apart.
+  if (BARE.has(type))
+    return type === 'boolean' ? text : /^-?\d+(\.0+)?$/.test(text) ? String(BigInt(text.replace(/\..*/, ''))) : String(Number(text))
   return caseSensitive ? text : text.toLowerCase()
 }

@@ -1,7 +1,7 @@
 /** Rows on their way into requests: their values by column, and what Salesforce says of each in reply. */
 import { type Change, type Fields, type HttpReply, type Op, type Outcome, Refused, UnknownOutcome, type Value } from '../../src/index.ts'
-import { type Api, objectOf } from './client.ts'
-import { convert, type Field, isProblem, type Schema } from './schema.ts'
+import type { Api } from './client.ts'
+import { convert, type Field, fullId, isProblem, type Schema } from './schema.ts'
 
 /** Rows of one collection (REST API Developer Guide, "Using sObject Collections"). */
 export const COLLECTION = 200
@@ -67,17 +67,30 @@ export function rowOf(change: Change, values: Fields, columns: ReadonlyMap<strin
   return { change, values: converted }
 }
 
+/**
+ * The rejection of a row whose match is an id in another form than Salesforce writes it: one record would have two
+ * addresses, and be removed under one while it is wanted under the other.
+ */
+export function badId({ key, match }: Change): Outcome | null {
+  const field = ['Id', 'ContactId', 'LeadId'].find((name) => Object.hasOwn(match, name))
+  const id = match[field ?? '']
+  if (field === undefined || (typeof id === 'string' && /^\w{18}$/.test(id) && fullId(id) === id)) return null
+  const message = `${field}: give the id in its form of 18 characters, as the API writes it (in formulas CASESAFEID(Id)).`
+  return { key, result: 'rejected', code: 'MALFORMED_ID', message, field }
+}
+
 export const isRow = (row: Row | Outcome): row is Row => 'values' in row
 
 /** A record of a collection. */
 export function recordOf(object: string, { values }: Row, id?: string): Record<string, Value> {
-  const record: Record<string, Value> = { attributes: { type: object }, ...(id === undefined ? {} : { id }) }
+  const record = new Map<string, Value>([['attributes', { type: object }]])
+  if (id !== undefined) record.set('id', id)
   for (const [{ name, parent }, value] of values) {
-    if (parent === null) record[name] = value
-    else if (value === null) record[parent.reference] = null
-    else record[parent.relationship] = { ...(record[parent.relationship] as Fields | undefined), [parent.by]: value }
+    if (parent === null) record.set(name, value)
+    else if (value === null) record.set(parent.reference, null)
+    else record.set(parent.relationship, { ...(record.get(parent.relationship) as Fields | undefined), [parent.by]: value })
   }
-  return record
+  return Object.fromEntries(record)
 }
 
 export function* chunks<T>(list: readonly T[], size = COLLECTION): Iterable<readonly T[]> {
@@ -93,12 +106,12 @@ export function* outcomesOf(reply: HttpReply, changes: readonly Change[], op: Op
 }
 
 function outcomeOf({ key }: Change, raw: Value | undefined, op: Op, exists: string | undefined): Outcome {
-  const { success, id, errors } = objectOf(raw)
+  const { success, id, errors } = membersOf(raw)
   if (success === true) return { key, result: 'ok', remoteId: typeof id === 'string' ? id : undefined }
   const [first] = Array.isArray(errors) ? (errors as readonly Value[]) : []
   if (success !== false || first === undefined)
     return { key, result: 'unknown', code: 'bad_result', message: 'Salesforce gave neither success nor an error for this row.' }
-  const { statusCode, message, fields } = objectOf(first)
+  const { statusCode, message, fields } = membersOf(first)
   const [field] = Array.isArray(fields) ? (fields as readonly Value[]) : []
   return failed(key, op, {
     code: typeof statusCode === 'string' ? statusCode : 'UNKNOWN_EXCEPTION',
@@ -107,6 +120,10 @@ function outcomeOf({ key }: Change, raw: Value | undefined, op: Op, exists: stri
     exists,
   })
 }
+
+/** None of what is no object: one odd result says nothing of the others. */
+const membersOf = (raw: Value | undefined): Fields =>
+  typeof raw === 'object' && raw !== null && !Array.isArray(raw) ? (raw as Fields) : {}
 
 /** Another transaction holds the row, or the org is busy; nothing of the row was applied. */
 const PASSING = new Set(['UNABLE_TO_LOCK_ROW', 'SERVER_UNAVAILABLE', 'QUERY_TIMEOUT'])
@@ -118,11 +135,13 @@ export function failed(
   op: Op,
   { code, message, field, exists }: { code: string; message: string; field: string | undefined; exists?: string | undefined },
 ): Outcome {
-  if (PASSING.has(code)) return { key, result: 'retry', code, message }
+  // A trigger that met a locked row says so in its own words.
+  const locked = code === 'CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY' && message.includes('UNABLE_TO_LOCK_ROW')
+  if (PASSING.has(code) || locked) return { key, result: 'retry', code, message }
   if (op === 'delete' && GONE.has(code)) return { key, result: 'ok' }
   if (op === 'update' && code === 'ENTITY_IS_DELETED') return { key, result: 'absent' }
-  // "duplicate value found: External_Id__c duplicates value on record with id: 003…"
-  if (op === 'insert' && code === 'DUPLICATE_VALUE' && exists !== undefined && message.includes(exists)) return { key, result: 'exists' }
+  // "duplicate value found: External_Id__c duplicates value on record with id: 003…", in the language of the user
+  if (op === 'insert' && code === 'DUPLICATE_VALUE' && message.split(/\W+/).includes(exists ?? '-')) return { key, result: 'exists' }
   return { key, result: 'rejected', code, message, field }
 }
 

@@ -117,6 +117,16 @@ const MOMENT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{
 const TIME = /^\d{2}:\d{2}(:\d{2}(\.\d+)?)?Z?$/
 const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/
 export const ID = /^[A-Za-z0-9]{15}([A-Za-z0-9]{3})?$/
+const SUFFIX = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ012345'
+
+/** An id of 18 characters as Salesforce writes it: the last three say which of the 15 before are capitals. Others as they are. */
+export function fullId(id: string): string {
+  const suffix = id.slice(15).toUpperCase()
+  if (!ID.test(id) || suffix === '') return id
+  const capital = (i: number): boolean => ((SUFFIX.indexOf(suffix[Math.floor(i / 5)] ?? '') >> (i % 5)) & 1) === 1
+  const letters = Array.from(id.slice(0, 15), (letter, i) => (capital(i) ? letter.toUpperCase() : letter.toLowerCase()))
+  return letters.join('') + suffix
+}
 
 /**
  * A value in the form its field takes: texts in text fields whatever the column's type, since Salesforce refuses a whole

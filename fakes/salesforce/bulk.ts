@@ -206,7 +206,7 @@ export class BulkJobs {
 /** The first two cells of a result: the record's id, and whether it was created or what is wrong. */
 function said(job: Job, result: Result | undefined): [string, string] {
   const [error] = result?.success === false ? result.errors : []
-  if (error !== undefined) return ['', `${error.statusCode}:${error.message}:${error.fields.join(' ')} --`]
+  if (error !== undefined) return ['', `${error.statusCode}:${error.message}:${error.fields.map((name) => `${name} `).join('')}--`]
   return [result?.id ?? '', String(result?.created ?? job.operation === 'insert')]
 }
 

@@ -5,8 +5,10 @@ import { decodeCsv, encodeCsv } from '../../connectors/salesforce/csv.ts'
 import connector from '../../connectors/salesforce/index.ts'
 import fake from '../../fakes/salesforce/index.ts'
 import { privateKey, USERNAME } from '../../fakes/salesforce/login.ts'
+import { longId } from '../../fakes/salesforce/store.ts'
 import { type Batch, type Change, type Outcome } from '../../src/connector.ts'
 import { type Fields, RawJson, type Value } from '../../src/json.ts'
+import type { FakeControl, FakeReply, FakeRequest, FakeService } from '../../src/testing/fake.ts'
 import { type FakeHost, serveFakes, type ServedFake } from '../../src/testing/index.ts'
 import { startTrial } from '../../src/testing/trial.ts'
 import type { Op } from '../../src/types.ts'
@@ -16,6 +18,7 @@ import { session } from './subjects/salesforce.ts'
 let host: FakeHost
 let served: ServedFake
 const opened: Opened[] = []
+const hosts: FakeHost[] = []
 let clock = Date.parse('2026-01-01T00:00:00Z')
 
 beforeAll(async () => {
@@ -24,7 +27,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   for (const one of opened) await one.close()
-  await host.close()
+  for (const one of [host, ...hosts]) await one.close()
 })
 beforeEach(() => served.reset())
 
@@ -278,7 +281,7 @@ describe('a record', () => {
     const removed = await write(open(), contacts('delete', by('twice'), by('never')))
     expect(removed.outcomes).toMatchObject([
       { key: 'twice', result: 'rejected', code: 'ambiguous' },
-      { key: 'never', result: 'ok' },
+      { key: 'never', result: 'absent' },
     ])
     expect(held()).toHaveLength(3)
   })
@@ -316,23 +319,29 @@ describe('a record', () => {
 
 /** What the connector makes of a reply that the fake would not give. */
 async function answered(reply: unknown, sent: Batch): Promise<{ outcomes: unknown[]; error: unknown }> {
-  const strange = {
-    ...fake,
-    create: (control: Parameters<typeof fake.create>[0]) => {
-      const service = fake.create(control)
-      return {
-        ...service,
-        handle: (request: Parameters<typeof service.handle>[0]) =>
-          service.isWrite(request) ? { status: 200, json: reply } : service.handle(request),
-      }
+  const other = await serveStrange((request, { isWrite }) => (isWrite(request) ? { status: 200, json: reply } : undefined))
+  return write(other.open(), sent)
+}
+
+/** The fake, but for the requests that `answer` answers by itself. */
+async function serveStrange(
+  answer: (request: FakeRequest, service: FakeService) => FakeReply | undefined,
+): Promise<{ served: ServedFake; open(config?: object, options?: object): Opened['destination'] }> {
+  const create = (control: FakeControl): FakeService => {
+    const service = fake.create(control)
+    return { ...service, handle: (request) => answer(request, service) ?? service.handle(request) }
+  }
+  const other = await serveFakes([{ ...fake, create }])
+  hosts.push(other)
+  const its = other.fakes.get('salesforce') as ServedFake
+  return {
+    served: its,
+    open(config = {}, options = {}) {
+      const one = openDestination(connector, { ...its.destination, ...config }, options, Date.now())
+      opened.push(one)
+      return one.destination
     },
   }
-  const other = await serveFakes([strange])
-  const one = openDestination(connector, other.fakes.get('salesforce')?.destination ?? {}, {}, Date.now())
-  const result = await write(one.destination, sent)
-  await one.close()
-  await other.close()
-  return result
 }
 
 describe('an insert', () => {
@@ -583,20 +592,57 @@ describe('a campaign', () => {
     expect(listed).toEqual([a, b].map((ContactId) => ({ ContactId, LeadId: null })))
     await write(destination, members('delete', member(a), member(b)))
     expect([of(newsletter).length, of(webinar).length]).toEqual([0, 1])
-    expect((await write(destination, members('delete', member(a)))).outcomes).toEqual([{ key: a, result: 'ok' }])
+    expect((await write(destination, members('delete', member(a)))).outcomes).toEqual([{ key: a, result: 'absent' }])
   })
 
-  it('rejects who does not exist, and takes "already a member" for done', async () => {
+  it('rejects who does not exist', async () => {
     const [a = ''] = await put({})
     const destination = open({}, { campaign_id: campaign(newsletter) })
-    const { outcomes } = await write(destination, members('upsert', member('003gK0000000999AAA'), member(a)))
+    const nobody = longId('003gK0000000999')
+    const { outcomes } = await write(destination, members('upsert', member(nobody), member(a)))
     expect(outcomes).toMatchObject([
-      { key: '003gK0000000999AAA', result: 'rejected', code: 'INVALID_CROSS_REFERENCE_KEY' },
+      { key: nobody, result: 'rejected', code: 'INVALID_CROSS_REFERENCE_KEY' },
       { key: a, result: 'ok' },
     ])
-    const reply = [{ success: false, errors: [{ statusCode: 'DUPLICATE_VALUE', message: 'Already a campaign member.', fields: [] }] }]
-    const strange = await answered(reply, members('upsert', member(a)))
-    expect(strange.outcomes).toEqual([{ key: a, result: 'ok' }])
+  })
+
+  it('says nothing is done of a member whom somebody else added in between: what the row says is still to be written', async () => {
+    let added = true
+    const refused = { success: false, errors: [{ statusCode: 'DUPLICATE_VALUE', message: 'Bereits Kampagnenmitglied.', fields: [] }] }
+    const other = await serveStrange((request, service) => {
+      if (request.method !== 'POST' || !request.text.includes('CampaignMember')) return undefined
+      if (added) service.handle(request)
+      return { status: 200, json: [refused] }
+    })
+    const post = await session(other.served)
+    const [made] = (await post('/composite/sobjects', { records: [{ attributes: { type: 'Contact' }, LastName: 'L' }] })) as [
+      { id: string },
+    ]
+    const destination = other.open({}, { campaign_id: campaign(newsletter) })
+    const sent = members('upsert', member(made.id, { Status: 'Responded' }))
+    expect((await write(destination, sent)).outcomes).toMatchObject([{ key: made.id, result: 'retry', code: 'added_since' }])
+    expect((await write(destination, sent)).outcomes).toMatchObject([{ key: made.id, result: 'ok' }])
+    await write(destination, { ...sent, op: 'delete' })
+    added = false
+    expect((await write(destination, sent)).outcomes).toMatchObject([{ key: made.id, result: 'rejected', code: 'DUPLICATE_VALUE' }])
+  })
+
+  it('knows a member by one form of its id only, else another form could take it out', async () => {
+    const [a = ''] = await put({})
+    const destination = open({}, { campaign_id: campaign(newsletter) })
+    await write(destination, members('upsert', member(a)))
+    for (const form of [a.slice(0, 15), a.toLowerCase(), 'nobody'])
+      for (const op of ['upsert', 'delete'] as const)
+        expect((await write(destination, members(op, member(form)))).outcomes).toEqual([
+          {
+            key: form,
+            result: 'rejected',
+            code: 'MALFORMED_ID',
+            field: 'ContactId',
+            message: expect.stringContaining('18 characters') as string,
+          },
+        ])
+    expect(held('CampaignMember')).toHaveLength(1)
   })
 
   it('is matched by one field, a contact’s or a lead’s id', async () => {
