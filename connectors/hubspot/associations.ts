@@ -41,6 +41,17 @@ interface Link {
   readonly to: string
 }
 
+/** The ids of both ends, as the id of their association. HubSpot has none of its own. */
+const idOf = ({ from, to }: Pair): string => `${from}>${to}`
+
+function pairIn(id: string | null): { readonly from: string; readonly to: string } | null {
+  const [, from, to] = /^(\d+)>(\d+)$/.exec(id ?? '') ?? []
+  return from === undefined || to === undefined ? null : { from, to }
+}
+
+const NOWHERE: Pair = { from: null, to: null }
+const RECORD_ID = 'hs_object_id'
+
 export function createAssociations(client: Client, options: AssociationOptions): Associations {
   const path = `associations/{version}/${encodeURIComponent(options.from.object)}/${encodeURIComponent(options.to.object)}`
   let known: Promise<AssociationType> | undefined
@@ -49,24 +60,35 @@ export function createAssociations(client: Client, options: AssociationOptions):
     known.catch(() => (known = undefined))
     return known
   }
-  async function pairsOf(matches: readonly Fields[]): Promise<Pair[]> {
-    const from = await idsOf(
-      client,
-      options.from,
-      matches.map((match) => valueOf(match, 'from')),
-    )
-    const to = await idsOf(
-      client,
-      options.to,
-      matches.map((match) => valueOf(match, 'to')),
-    )
-    return matches.map((_, i) => ({ from: from[i] ?? null, to: to[i] ?? null }))
+  async function pairsOf(matches: readonly Fields[], { from, to }: Pick<AssociationOptions, 'from' | 'to'> = options): Promise<Pair[]> {
+    const [fromIds, toIds] = [
+      await idsOf(
+        client,
+        from,
+        matches.map((match) => valueOf(match, 'from')),
+      ),
+      await idsOf(
+        client,
+        to,
+        matches.map((match) => valueOf(match, 'to')),
+      ),
+    ]
+    return matches.map((_, i) => ({ from: fromIds[i] ?? null, to: toIds[i] ?? null }))
+  }
+  /** What was put there, whatever its values would find by now; of a record that is gone nothing is left. */
+  async function pairsPut(ids: readonly (string | null)[]): Promise<Map<string, Pair>> {
+    const put = ids.flatMap((id) => pairIn(id) ?? [])
+    const byId = { from: { ...options.from, by: RECORD_ID }, to: { ...options.to, by: RECORD_ID } }
+    const there = await pairsOf(put, byId)
+    return new Map(put.map((pair, i) => [idOf(pair), there[i] ?? NOWHERE]))
   }
   return {
     check: async () => void (await type()),
     async *write({ op, changes }) {
-      const pairs = await pairsOf(changes.map(({ match }) => match))
-      const rows = changes.map((change, i): [string, Pair] => [change.key, pairs[i] ?? { from: null, to: null }])
+      const put = await pairsPut(op === 'upsert' ? [] : changes.map(({ remoteId }) => remoteId))
+      const open = changes.filter(({ remoteId }) => !put.has(remoteId ?? ''))
+      const looked = await pairsOf(open.map(({ match }) => match))
+      const rows = changes.map((one): [string, Pair] => [one.key, put.get(one.remoteId ?? '') ?? looked[open.indexOf(one)] ?? NOWHERE])
       if (op === 'upsert') yield* add(client, path, await type(), options, rows)
       else yield* remove(client, path, options.label === undefined ? null : await type(), rows)
     },
@@ -80,20 +102,21 @@ export function createAssociations(client: Client, options: AssociationOptions):
         const reply = (await client.post(`${path}/batch/read`, { inputs })).json()
         inputs = []
         for (const { from, to, paging } of listOf(reply, 'results')) {
-          const id = isObject(from) ? (textOf(from['id']) ?? '') : ''
+          const id = isObject(from) ? (textOf(from['id']) ?? null) : null
           for (const end of listOf({ to: to ?? null }, 'to'))
             if (options.label === undefined || listOf(end, 'associationTypes').some(({ typeId }) => typeId === associationTypeId))
-              there.add(`${id}>${textOf(end['toObjectId']) ?? ''}`)
+              there.add(idOf({ from: id, to: textOf(end['toObjectId']) ?? null }))
           const after = afterOf(paging)
-          if (after !== undefined) inputs.push({ id, after })
+          if (id !== null && after !== undefined) inputs.push({ id, after })
         }
       }
-      return matches.map((match, i) => (there.has(`${pairs[i]?.from}>${pairs[i]?.to}`) ? match : null))
+      return pairs.map((pair, i) => (there.has(idOf(pair)) ? (matches[i] ?? null) : null))
     },
   }
 }
 
 async function idsOf(client: Client, { object, by }: End, values: readonly string[]): Promise<(string | null)[]> {
+  if (values.length === 0) return []
   const property = await propertyOf(client, object, by)
   if (!property.unique)
     throw noTarget(`The values of "${by}" are not unique in HubSpot's ${object}.`, 'Name a property with unique values in options.')
@@ -134,7 +157,7 @@ async function* add(
       const [field, { object, by }] = pair.from === null ? (['from', from] as const) : (['to', to] as const)
       yield { key, result: 'rejected', code: 'no_record', message: `HubSpot has no record of ${object} with this ${by}.`, field }
     } else {
-      const id = `${pair.from}>${pair.to}`
+      const id = idOf(pair)
       open.set(id, [...(open.get(id) ?? []), { key, from: pair.from, to: pair.to }])
     }
   }
@@ -142,8 +165,9 @@ async function* add(
   const inputs = [...open.values()].flatMap(([one]) => (one ? [{ from: { id: one.from }, to: { id: one.to }, types: [type] }] : []))
   const reply = (await client.post(`${path}/batch/create`, { inputs })).json()
   for (const result of listOf(reply, 'results')) {
-    const id = `${textOf(result['fromObjectId'])}>${textOf(result['toObjectId'])}`
-    for (const { key } of open.get(id) ?? []) yield { key, result: 'ok' }
+    const id = idOf({ from: textOf(result['fromObjectId']) ?? null, to: textOf(result['toObjectId']) ?? null })
+    // Two rows may find one pair: the id says so, and the pair goes with the last of them.
+    for (const { key } of open.get(id) ?? []) yield { key, result: 'ok', remoteId: id }
     open.delete(id)
   }
   for (const error of listOf(reply, 'errors')) yield* refused(error, [...open.values()].flat())
@@ -166,7 +190,7 @@ async function* remove(
   rows: readonly (readonly [string, Pair])[],
 ): AsyncGenerator<Outcome> {
   const pairs = new Map(
-    rows.flatMap(([, { from, to }]) => (from === null || to === null ? [] : [[`${from}>${to}`, { from, to }] as const])),
+    rows.flatMap(([, { from, to }]) => (from === null || to === null ? [] : [[idOf({ from, to }), { from, to }] as const])),
   )
   if (pairs.size > 0) {
     const ends = [...pairs.values()]

@@ -168,7 +168,15 @@ function permission(said: Json): AuthError {
 export function canonical(type: string, property: Property, text: string): string {
   const trimmed = text.trim()
   if (isContact(type) && property.name === 'email') return trimmed.toLowerCase()
-  return property.type === 'number' && trimmed !== '' && !Number.isNaN(Number(trimmed)) ? String(Number(trimmed)) : trimmed
+  return property.type === 'number' ? shortest(trimmed) : trimmed
+}
+
+/** A plain number without zeros that mean nothing; by its digits, for a float would make one of two long ones. */
+function shortest(text: string): string {
+  const [, sign = '', whole = '', fraction = ''] = /^([+-]?)0*(\d+)(?:\.(\d*?)0*)?$/.exec(text) ?? []
+  if (whole === '') return text
+  const digits = fraction === '' ? whole : `${whole}.${fraction}`
+  return sign === '-' && digits !== '0' ? `-${digits}` : digits
 }
 
 /** A record that was read. */

@@ -1,5 +1,5 @@
 /** Members of a static list: found by a property of theirs, added and removed by record id. */
-import { type Batch, type Fields, type Outcome, UnknownOutcome } from '../../src/index.ts'
+import { type Batch, type Change, type Fields, type Outcome, UnknownOutcome } from '../../src/index.ts'
 import { canonical, type Client, findRecords, MOST_INPUTS, noTarget } from './client.ts'
 import { isObject, listOf, textOf, textsOf } from './json.ts'
 import { afterOf, propertyOf, valueOf } from './lookup.ts'
@@ -30,6 +30,7 @@ export function createMembers(client: Client, listId: string): Members {
   }
   /** Record ids of matches; null where there is no such record. */
   async function idsOf(matches: readonly Fields[]): Promise<(string | null)[]> {
+    if (matches.length === 0) return []
     const { objectTypeId } = await list()
     const [name = '', ...more] = Object.keys(matches[0] ?? {})
     if (more.length > 0 || name === '')
@@ -49,7 +50,10 @@ export function createMembers(client: Client, listId: string): Members {
     async *write({ op, changes }) {
       const { name } = await list()
       const adds = op === 'upsert'
-      const ids = await idsOf(changes.map(({ match }) => match))
+      // Who was put there is taken out again, under whatever address that record has by now.
+      const known = ({ remoteId }: Change): string | null => (adds ? null : remoteId)
+      const looked = await idsOf(changes.flatMap((one) => (known(one) === null ? [one.match] : [])))
+      const ids = changes.map((one) => known(one) ?? looked.shift() ?? null)
       const wanted = [...new Set(ids.flatMap((id) => id ?? []))]
       const missing = wanted.length === 0 ? new Set<string>() : await change(client, listId, adds ? 'add' : 'remove', wanted)
       for (const [i, { key, match }] of changes.entries()) {

@@ -83,7 +83,7 @@ function rowOf(change: Change, property: Property): Row | BadValue {
 
 /** An id of HubSpot's own needs no property. */
 const byMatch = ({ property }: Work, { value }: Row): { id: string; idProperty?: string } =>
-  property.name === 'hs_object_id' ? { id: value.trim() } : { id: value, idProperty: property.name }
+  property.name === 'hs_object_id' ? { id: value.trim() } : { id: value.trim(), idProperty: property.name }
 
 /** The record keeps its id and takes the new match with the other fields. */
 const isMove = ({ change }: Row): boolean =>
@@ -97,35 +97,45 @@ const moved = ({ property }: Work, { change, value, properties }: Row): Wanted =
 
 /**
  * Only some of the row's fields, with `send: changed`. "Partial upserts are not supported when using email as the idProperty
- * for contacts" (CRM API guides, "Contacts"), so they go to the record that the address was last seen to be.
+ * for contacts" (CRM API guides, "Contacts"), so they go by id to the record that has the address now: the one that had it
+ * when the row was last sent may have another by today.
  */
-const isPart = ({ type, property }: Work, { change: { changed, fields, remoteId } }: Row): boolean =>
-  isContact(type) &&
-  property.name === 'email' &&
-  remoteId !== null &&
-  changed !== null &&
-  Object.keys(fields).every((name) => changed.includes(name))
+const isPart = ({ type, property }: Work, { change: { changed, fields } }: Row): boolean =>
+  isContact(type) && property.name === 'email' && changed !== null && Object.keys(fields).every((name) => changed.includes(name))
 
 /**
  * By match. HubSpot creates what is not there with the match as its value; the match is not repeated in the properties: of
  * a contact found by a further address it would make that the first one.
  */
 async function* upsert(work: Work, rows: readonly Row[]): AsyncGenerator<Outcome> {
-  const known = rows.filter((row) => isMove(row) || isPart(work, row))
-  const keyed = (row: Row): Wanted => ({ change: row.change, ...byMatch(work, row), properties: row.properties })
-  const byId = (row: Row): Wanted =>
-    isMove(row) ? moved(work, row) : { change: row.change, id: row.change.remoteId ?? '', properties: row.properties }
-  yield* deliver(work, 'upsert', rows.filter((row) => !known.includes(row)).map(keyed))
+  const { client, type, property } = work
+  const parts = rows.filter((row) => !isMove(row) && isPart(work, row))
+  const found = await findRecords(
+    client,
+    type,
+    property,
+    parts.map(({ value }) => value),
+  )
+  const byId: Wanted[] = []
+  const keyed: Row[] = []
+  for (const row of rows) {
+    const id = parts.includes(row) ? found.get(canonical(type, property, row.value))?.id : undefined
+    if (isMove(row)) byId.push(moved(work, row))
+    else if (id !== undefined) byId.push({ change: row.change, id, properties: row.properties })
+    else keyed.push(row)
+  }
+  const byValue = (row: Row): Wanted => ({ change: row.change, ...byMatch(work, row), properties: row.properties })
+  yield* deliver(work, 'upsert', keyed.map(byValue))
   const gone: Row[] = []
-  for (const part of rounds(known, ({ change }) => change.remoteId ?? '')) {
-    for await (const outcome of deliver(work, 'update', part.map(byId))) {
-      const row = part.find(({ change }) => change.key === outcome.key)
+  for (const round of rounds(byId, idOf)) {
+    for await (const outcome of deliver(work, 'update', round)) {
+      const row = rows.find(({ change }) => change.key === outcome.key)
       // The record was deleted there meanwhile.
       if (outcome.result === 'absent' && row !== undefined) gone.push(row)
       else yield outcome
     }
   }
-  yield* deliver(work, 'upsert', gone.map(keyed))
+  yield* deliver(work, 'upsert', gone.map(byValue))
 }
 
 /** By match, but an update by e-mail is refused (HubSpot/hubspot-api-nodejs, issue 548): such records are looked up first. */
@@ -199,18 +209,37 @@ function isKept({ input, outcome, properties }: Said): boolean {
 const recordId = ({ outcome }: Said): string => (outcome.result === 'ok' ? (outcome.remoteId ?? '') : '')
 
 async function* stepBack(work: Work, kept: readonly Said[]): AsyncGenerator<Outcome> {
-  for (const part of rounds(kept, recordId)) {
-    const inputs = (stage: (said: Said) => string): Input[] =>
-      part.map((said, i) => ({ change: said.input.change, trace: String(i), id: recordId(said), properties: { [STAGE]: stage(said) } }))
-    const cleared = await send(
-      work,
-      'update',
-      inputs(() => ''),
-    )
-    for (const { outcome } of cleared) if (outcome.result !== 'ok') yield outcome
-    const free = new Set(cleared.flatMap(({ outcome }) => (outcome.result === 'ok' ? [outcome.key] : [])))
-    const again = inputs(({ input }) => input.properties[STAGE] ?? '').filter(({ change }) => free.has(change.key))
-    if (again.length > 0) for (const { outcome } of await send(work, 'update', again)) yield outcome
+  const open = new Map(kept.map(({ input }) => [input.change.key, 'The row was written, but not its stage.']))
+  /** Keys of the rows that were confirmed; what is said of others is kept for the end. */
+  const confirmed = (said: readonly Said[]): Set<string> => {
+    const keys = new Set(said.map(({ outcome }) => outcome.key))
+    for (const { outcome } of said) {
+      if (outcome.result === 'ok') continue
+      keys.delete(outcome.key)
+      if ('message' in outcome) open.set(outcome.key, `The row was written, but not its stage: ${outcome.message}`)
+    }
+    return keys
+  }
+  try {
+    for (const part of rounds(kept, recordId)) {
+      const inputs = (stage: (said: Said) => string): Input[] =>
+        part.map((said, i) => ({ change: said.input.change, trace: String(i), id: recordId(said), properties: { [STAGE]: stage(said) } }))
+      const empty = confirmed(
+        await send(
+          work,
+          'update',
+          inputs(() => ''),
+        ),
+      )
+      const again = inputs(({ input }) => input.properties[STAGE] ?? '').filter(({ change }) => empty.has(change.key))
+      if (again.length === 0) continue
+      const set = await send(work, 'update', again)
+      const done = confirmed(set)
+      for (const { outcome } of set) if (done.has(outcome.key) && open.delete(outcome.key)) yield outcome
+    }
+  } finally {
+    // Their other fields are written: neither a refusal nor an error that comes later speaks for all of such a row.
+    for (const [key, message] of open) yield { key, result: 'unknown', code: 'half_done', message }
   }
 }
 

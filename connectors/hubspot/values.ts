@@ -67,13 +67,13 @@ function optionsText(field: string, values: readonly Value[]): string | BadValue
 
 /** The properties to write, as texts. */
 export function propertyTexts(fields: Fields): Record<string, string> | BadValue {
-  const texts: Record<string, string> = {}
+  const texts: [string, string][] = []
   for (const [name, value] of Object.entries(fields)) {
     const text = propertyText(name, value)
     if (typeof text !== 'string') return text
-    texts[name] = text
+    texts.push([name, text])
   }
-  return texts
+  return Object.fromEntries(texts)
 }
 
 /** Columns whose values HubSpot can read as a property's type; undefined: any. */

@@ -126,6 +126,7 @@ export const TYPES: readonly ObjectType[] = [
       'createdate:datetime~',
       `lifecyclestage:enumeration=${STAGES.join(',')}`,
       'company_id:string!+',
+      'account_number:number!+',
       'plan:string+',
       'mrr:number+',
       'is_active:bool+',
