@@ -88,14 +88,14 @@ export default defineConnector<Config, Options>({
   },
 })
 
-function failure({ status }: FailedReply, resource: string): Error | undefined {
+function failure({ status, method }: FailedReply, resource: string): Error | undefined {
   if (status === 401)
     return new AuthError('CDP3001', 'LaunchDarkly refused the access token.', {
       hint: 'Set access_token to an active API access token from Organization settings, Authorization: it begins with "api-". An SDK key is none.',
     })
   if (status === 403)
     return new AuthError('CDP3002', 'The access token of LaunchDarkly lacks a permission.', {
-      hint: `Give its role the action updateIncluded on ${resource}, or use a token with the role Writer.`,
+      hint: `Give its role the action ${method === 'GET' ? 'viewProject on the project' : `updateIncluded on ${resource}`}, or use a token with the role Writer.`,
     })
   return undefined
 }

@@ -41,12 +41,14 @@ const SEMANTIC_PATCH = { 'content-type': 'application/json; domain-model=launchd
 export function segmentOf(http: Http, { project, environment, segment, context_kind: kind }: Place): Segment {
   const path = `/api/v2/segments/${[project, environment, segment].map(encodeURIComponent).join('/')}`
 
+  const missing = (): CdpError =>
+    new CdpError('CDP3200', `LaunchDarkly has no segment "${segment}" in ${project} / ${environment}.`, {
+      hint: 'Correct options.segment (the key, not the name), or create the segment there.',
+    })
+
   async function find(object: string): Promise<Shown> {
     const reply = await http.request({ method: 'GET', path, accept: [404] })
-    if (reply.status === 404)
-      throw new CdpError('CDP3200', `LaunchDarkly has no segment "${segment}" in ${project} / ${environment}.`, {
-        hint: 'Correct options.segment (the key, not the name), or create the segment there.',
-      })
+    if (reply.status === 404) throw missing()
     const shown = record(reply.json()) as Shown
     const big = shown.unbounded === true
     if (big !== (object === 'big-segment'))
@@ -64,11 +66,12 @@ export function segmentOf(http: Http, { project, environment, segment, context_k
   async function patch({ op, sync, run }: Batch, values: readonly string[]): Promise<true | null> {
     const instruction = { kind: op === 'delete' ? 'removeIncludedTargets' : 'addIncludedTargets', contextKind: kind, values }
     const json = { environmentKey: environment, comment: `cdp-sync: ${sync}, run ${run}`, instructions: [instruction] }
-    const reply = await http.request({ method: 'PATCH', path, headers: SEMANTIC_PATCH, json, accept: [409] })
+    const reply = await http.request({ method: 'PATCH', path, headers: SEMANTIC_PATCH, json, accept: [404, 409] })
+    if (reply.status === 404) throw missing()
     const body = record(reply.json())
     if (reply.status === 409) {
       if (body['code'] === 'optimistic_locking_error') return null
-      throw new Refused(String(body['code']), String(body['message']), 409)
+      throw new Refused(textOf(body['code']) ?? 'http_409', textOf(body['message']) ?? 'LaunchDarkly answered 409.', 409)
     }
     if (body['key'] !== segment) throw new UnknownOutcome('no_confirmation', 'LaunchDarkly answered 2xx, but not with the changed segment.')
     return true
@@ -76,14 +79,24 @@ export function segmentOf(http: Http, { project, environment, segment, context_k
 
   async function change({ op }: Batch, keys: readonly string[]): Promise<true> {
     const json = { included: { [op === 'delete' ? 'remove' : 'add']: keys } }
-    const { status } = await http.request({ method: 'POST', path: `${path}/contexts`, json })
+    const { status } = await http.request({ method: 'POST', path: `${path}/contexts`, json, accept: [404] })
+    if (status === 404) throw missing()
     if (status !== 204) throw new UnknownOutcome('no_confirmation', `LaunchDarkly answered ${status}, and 204 is what confirms a change.`)
     return true
+  }
+
+  // Many questions come in a row, and one answer has all members: it is kept, unless it is none.
+  let held: Promise<Set<unknown>> | undefined
+  function members(): Promise<Set<unknown>> {
+    const asked = find('segment').then((shown) => membersOf(shown, kind))
+    asked.catch(() => (held = undefined))
+    return asked
   }
 
   return {
     find,
     async *write(batch) {
+      held = undefined
       const keys = batch.changes.map(({ match }) => keyOf(match))
       const done = batch.object === 'big-segment' ? await change(batch, keys) : await patch(batch, keys)
       for (const { key } of batch.changes)
@@ -93,11 +106,16 @@ export function segmentOf(http: Http, { project, environment, segment, context_k
     },
     async read(object, matches) {
       if (object !== 'big-segment') {
-        const members = membersOf(await find(object), kind)
-        return matches.map((match) => (members.has(keyOf(match)) ? match : null))
+        const all = await (held ??= members())
+        return matches.map((match) => (all.has(keyOf(match)) ? match : null))
       }
       const found: (Fields | null)[] = []
       for (const match of matches) {
+        // No URL can name these: they would be resolved, and ask for another resource. Adding one that is there changes nothing.
+        if (/^\.\.?$/.test(keyOf(match))) {
+          found.push(null)
+          continue
+        }
         const route = `${path}/contexts/…`
         const reply = await http.request({
           method: 'GET',
@@ -123,6 +141,8 @@ function membersOf({ included, includedContexts }: Shown, kind: string): Set<unk
 function keyOf({ key }: Fields): string {
   return typeof key === 'string' ? key : encodeJson(key satisfies Value | undefined)
 }
+
+const textOf = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)
 
 const record = (value: unknown): Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {}

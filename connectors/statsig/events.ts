@@ -17,11 +17,15 @@ import {
 const MAX_TEXT = 128
 /** Bytes of `user` and of `metadata` as JSON; the same SDK cuts what is larger. */
 const MAX_OBJECT = 4096
-/** Times below are surely seconds: Statsig wants milliseconds. 1973 as milliseconds, 5138 as seconds. */
+/** Numbers below are surely seconds, numbers above microseconds: as milliseconds they lie in 1973 and in 5138. */
 const LEAST_MS = 1e11
+const MOST_MS = 1e14
+/** Without a zone it would mean another moment on every machine. */
+const ISO_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/
 
 /** StatsigUser in Statsig's HTTP API specification. */
 const USER_TEXTS = ['userID', 'email', 'ip', 'userAgent', 'country', 'locale', 'appVersion']
+const USER_OBJECTS = ['customIDs', 'custom', 'privateAttributes', 'statsigEnvironment']
 const TIERS = ['production', 'staging', 'development']
 
 /** `user.custom.x`, `user.customIDs.x` and `metadata.x` take any name. */
@@ -31,11 +35,11 @@ export function describeEvents(): readonly FieldInfo[] {
     { name: 'value', type: 'number or text of at most 128 characters' },
     { name: 'time', type: 'time, or milliseconds since 1970', accepts: ['timestamp', 'timestamptz', 'integer', 'string'] },
     ...USER_TEXTS.map((name) => ({ name: `user.${name}`, type: 'text' })),
-    { name: 'user.customIDs', type: 'ids by unit ID type' },
-    { name: 'user.custom', type: 'attributes by name' },
-    { name: 'user.privateAttributes', type: 'attributes by name, not logged' },
+    { name: 'user.customIDs', type: 'ids by unit ID type', accepts: ['json'] },
+    { name: 'user.custom', type: 'attributes by name', accepts: ['json'] },
+    { name: 'user.privateAttributes', type: 'attributes by name, not logged', accepts: ['json'] },
     { name: 'user.statsigEnvironment.tier', type: TIERS.join(', ') },
-    { name: 'metadata', type: 'texts by name' },
+    { name: 'metadata', type: 'texts by name', accepts: ['json'] },
   ]
 }
 
@@ -128,34 +132,37 @@ function valueProblem(value: Value | undefined): Problem | undefined {
 /** Milliseconds since 1970, as all of Statsig's SDKs send a time; the specification takes ISO texts too, the SDKs refuse them. */
 function readTime(time: Value | undefined): number | undefined | Problem {
   if (time === undefined) return undefined
-  const iso = typeof time === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(time)
+  const iso = typeof time === 'string' && ISO_TIME.test(time)
   const ms = iso ? Date.parse(time) : time
-  if (typeof ms === 'number' && Number.isInteger(ms) && (iso || ms >= LEAST_MS)) return ms
-  const message = 'time must be a timestamp, or whole milliseconds since 1970 (a date or seconds: cast it in the model).'
+  if (typeof ms === 'number' && Number.isInteger(ms) && (iso || (ms >= LEAST_MS && ms < MOST_MS))) return ms
+  const message =
+    'time must be a timestamp with its zone, or whole milliseconds since 1970 (a date, seconds or microseconds: cast it in the model).'
   return { field: 'time', message }
 }
 
-function readUser(given: Value | undefined): { readonly user: Event } | Problem {
+function readUser(given: Value = {}): { readonly user: Event } | Problem {
+  if (!isObject(given)) return noObject('user')
   const user: Record<string, Value> = {}
-  for (const [name, value] of Object.entries(record(given) as Event)) {
+  for (const [name, value] of Object.entries(given)) {
     const field = `user.${name}`
+    if (value === null) continue
     if (USER_TEXTS.includes(name)) {
       const text = textOf(value)
       if (text === undefined) return { field, message: `${field} must be a text.` }
       const long = name === 'userID' ? longText(field, text) : undefined
       if (long) return long
       user[name] = text
-    } else if (name === 'customIDs') {
-      const ids = Object.entries(record(value) as Event).map(([type, id]) => [type, textOf(id)] as const)
+    } else if (!USER_OBJECTS.includes(name))
+      return { field, message: `A user has no field "${name}"; attributes of your own go into user.custom.${name}.` }
+    else if (!isObject(value)) return noObject(field)
+    else if (name === 'customIDs') {
+      const ids = Object.entries(withoutNulls(value)).map(([type, id]) => [type, textOf(id)] as const)
       const [bad] = ids.find(([, id]) => id === undefined) ?? []
       if (bad !== undefined) return { field: `${field}.${bad}`, message: `${field}.${bad} must be a text.` }
       user[name] = Object.fromEntries(ids) as Event
-    } else if (name === 'statsigEnvironment') {
-      const { tier } = record(value)
-      if (!TIERS.includes(String(tier))) return { field: `${field}.tier`, message: `${field}.tier must be one of ${TIERS.join(', ')}.` }
-      user[name] = value
-    } else if (name === 'custom' || name === 'privateAttributes') user[name] = value
-    else return { field, message: `A user has no field "${name}"; attributes of your own go into user.custom.${name}.` }
+    } else if (name === 'statsigEnvironment' && !TIERS.some((tier) => tier === value['tier']))
+      return { field: `${field}.tier`, message: `${field}.tier must be one of ${TIERS.join(', ')}.` }
+    else user[name] = value
   }
   // "At minimum, provide at least one identifier" (StatsigUser).
   const known = user['userID'] || Object.values(record(user['customIDs'])).some((id) => id !== '')
@@ -165,12 +172,12 @@ function readUser(given: Value | undefined): { readonly user: Event } | Problem 
 
 function readMetadata(given: Value | undefined): { readonly metadata: Event | undefined } | Problem {
   if (given === undefined) return { metadata: undefined }
-  if (typeof given !== 'object' || given === null || given instanceof RawJson || Array.isArray(given))
-    return { field: 'metadata', message: 'metadata must be an object: write metadata.name, or give a JSON object.' }
+  if (!isObject(given)) return noObject('metadata')
   // All values are texts there ("additionalProperties" of StatsigEvent.metadata).
-  const texts = Object.entries(given as Event)
-    .filter(([, value]) => value !== null)
-    .map(([name, value]): [string, string] => [name, typeof value === 'string' ? value : encodeJson(value)])
+  const texts = Object.entries(withoutNulls(given)).map(([name, value]): [string, string] => [
+    name,
+    typeof value === 'string' ? value : encodeJson(value),
+  ])
   const metadata = Object.fromEntries(texts)
   return largeObject('metadata', metadata) ?? { metadata }
 }
@@ -188,7 +195,12 @@ function textOf(value: Value): string | undefined {
   return typeof value === 'number' || value instanceof RawJson ? encodeJson(value) : undefined
 }
 
-const record = (value: unknown): Readonly<Record<string, unknown>> =>
+const noObject = (field: string): Problem => ({
+  field,
+  message: `${field} must be an object: write ${field}.name for each of its members, or give a JSON object.`,
+})
+
+const isObject = (value: Value): value is Event =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof RawJson)
-    ? (value as Record<string, unknown>)
-    : {}
+
+const record = (value: unknown): Readonly<Record<string, unknown>> => (isObject(value as Value) ? (value as Record<string, unknown>) : {})

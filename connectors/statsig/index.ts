@@ -74,8 +74,12 @@ export default defineConnector<Config, Options>({
   },
   limits: (_, __: Op, object) => LIMITS[object] ?? { rows: 1, concurrency: 1 },
   validate({ config: given, options: chosen }, object) {
-    if (object === 'id-list')
-      return chosen.segment === undefined ? [{ path: ['options', 'segment'], message: 'names the segment; an id-list needs one' }] : []
+    if (object === 'id-list') {
+      const { segment, create } = chosen
+      if (segment === undefined) return [{ path: ['options', 'segment'], message: 'names the segment; an id-list needs one' }]
+      // "minLength" of SegmentCreateContractDto.
+      return create && segment.length < 3 ? [{ path: ['options', 'segment'], message: 'needs 3 characters for a segment to be made' }] : []
+    }
     return given.server_secret === undefined
       ? [{ path: ['config', 'server_secret'], message: 'is needed for events: a Server Secret Key of the project' }]
       : []
@@ -120,13 +124,13 @@ const eventClient =
   (base: string) =>
     io.http(base, { headers: { 'statsig-api-key': server_secret ?? '' }, failure: eventFailure })
 
-function consoleFailure({ status }: FailedReply): Error | undefined {
+function consoleFailure({ status, method }: FailedReply): Error | undefined {
   if (status === 401)
     return new AuthError('CDP3001', 'Statsig refused the Console API key.', {
       hint: 'Set console_api_key to an active key from Settings, Keys & Environments: it begins with "console-". A server secret is none.',
     })
   if (status === 403)
-    return new AuthError('CDP3002', 'The Console API key of Statsig lacks the permission to write.', {
+    return new AuthError('CDP3002', `The Console API key of Statsig lacks the permission to ${method === 'GET' ? 'read' : 'write'}.`, {
       hint: 'Create a Console API key with read and write access in Settings, Keys & Environments.',
     })
   return undefined

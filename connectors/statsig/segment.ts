@@ -25,13 +25,16 @@ export function segmentOf(http: Http, { segment = '', create, id_type }: Options
   // What is not to be made is not looked for: the write itself finds out.
   let made = !create
 
+  const missing = (): CdpError =>
+    new CdpError('CDP3200', `Statsig has no segment "${segment}".`, {
+      hint: 'Correct options.segment (the id, not the name), or let the first run make it with `create: true`.',
+    })
+
   async function find(): Promise<boolean> {
     const reply = await http.request({ method: 'GET', path, accept: [404] })
     if (reply.status === 404) {
       if (create) return false
-      throw new CdpError('CDP3200', `Statsig has no segment "${segment}".`, {
-        hint: 'Correct options.segment (the id, not the name), or let the first run make it with `create: true`.',
-      })
+      throw missing()
     }
     const { type, idType } = record(record(reply.json())['data'])
     if (type !== 'id_list')
@@ -49,22 +52,36 @@ export function segmentOf(http: Http, { segment = '', create, id_type }: Options
     if (made) return
     if (!(await find())) {
       const json = { id: segment, name: segment, type: 'id_list', idType: id_type, description: 'Kept by cdp-sync.' }
-      await http.request({ method: 'POST', path: '/console/v1/segments', json })
+      const reply = await http.request({ method: 'POST', path: '/console/v1/segments', json, accept: [400] })
+      // Refused also where another sync has made it meanwhile.
+      if (reply.status === 400 && !(await find()))
+        throw new CdpError('CDP3200', `Statsig did not make the segment "${segment}".`, {
+          hint: 'Correct options.id_type (a unit ID type of the project), or make the segment in Statsig.',
+          cause: new Error(reply.text),
+        })
     }
     made = true
   }
 
   async function* list(): AsyncIterable<Fields> {
+    let seen = 0
+    let first: unknown
     for (let page = 1; ; page++) {
       const query = { limit: PAGE, page }
       const reply = await http.request({ method: 'GET', path: `${path}/id_list`, query, accept: create ? [404] : undefined })
       // A segment that the first run is to make has no members.
       if (reply.status === 404) return
       const body = record(reply.json())
-      const { ids } = record(body['data'])
+      const { ids, count } = record(body['data'])
       if (!Array.isArray(ids)) throw new UnknownOutcome('no_ids', 'Statsig answered without a list of ids.')
+      // A set has no id twice: without this, one page given again and again would never end.
+      if (page > 1 && ids.length > 0 && ids[0] === first) throw new UnknownOutcome('same_page', 'Statsig answered with the same ids twice.')
+      first = ids[0]
+      seen += ids.length
       for (const id of ids as Value[]) yield { id }
-      if (record(body['pagination'])['nextPage'] == null || ids.length === 0) return
+      const { nextPage } = record(body['pagination'])
+      // The examples of the specification leave the pagination out.
+      if (ids.length === 0 || nextPage === null || (nextPage === undefined && seen >= Number(count))) return
     }
   }
 
@@ -86,17 +103,20 @@ export function segmentOf(http: Http, { segment = '', create, id_type }: Options
     find,
     async *write({ op, changes }) {
       await make()
+      listed = undefined
       const ids = changes.map(({ match }) => idOf(match['id']))
       const method = op === 'delete' ? 'DELETE' : 'PATCH'
-      const reply = await http.request({ method, path: `${path}/id_list`, json: { ids }, accept: [409] })
+      const reply = await http.request({ method, path: `${path}/id_list`, json: { ids }, accept: [404, 409] })
+      if (reply.status === 404) throw missing()
       if (reply.status === 409) {
         const busy = { code: 'busy', message: 'Another update of this ID list is in progress.', afterMs: BUSY_MS }
         for (const { key } of changes) yield { key, result: 'retry', ...busy }
         return
       }
       // All ids or none: nothing is said of single ones.
-      const { message } = record(reply.json())
-      if (typeof message !== 'string')
+      const { message, status } = record(reply.json())
+      // Errors have the same form, and a status.
+      if (typeof message !== 'string' || status !== undefined)
         throw new UnknownOutcome('no_confirmation', 'Statsig answered 2xx, but not that it changed the list.')
       for (const { key } of changes) yield { key, result: 'ok' }
     },

@@ -50,6 +50,7 @@ describe('the account', () => {
       hint: expect.stringContaining('begins with "api-"') as string,
     })
     served.fault(() => ({ kind: 'status', status: 403 }))
+    await expect(open().check()).rejects.toMatchObject({ code: 'CDP3002', hint: expect.stringContaining('viewProject') as string })
     expect((await write(open(), keys('segment', 'upsert', 'a'))).error).toMatchObject({
       code: 'CDP3002',
       hint: expect.stringContaining('updateIncluded on proj/growth:env/production:segment/pro-customers') as string,
@@ -147,6 +148,38 @@ describe('a segment', () => {
       ] as const)
         expect(await write(open(options), keys(object, 'upsert', 'a'))).toMatchObject({ outcomes: [], error: { name: 'UnknownOutcome' } })
     }
+  })
+
+  it('that is deleted while it is written to ends the run, and no row is rejected for it', async () => {
+    for (const object of ['segment', 'big-segment']) {
+      const { outcomes, error } = await write(open({ segment: 'gone' }), keys(object, 'upsert', 'a'))
+      expect([outcomes, error?.code]).toEqual([[], 'CDP3200'])
+    }
+  })
+
+  it('of the standard kind is read by one request, and anew after it was written to', async () => {
+    const destination = open()
+    const ask = (): unknown => destination.read?.('segment', [{ key: 'a' }])
+    expect([await ask(), await ask()]).toEqual([[null], [null]])
+    expect(served.exchanges).toHaveLength(1)
+    await write(destination, keys('segment', 'upsert', 'a'))
+    expect(await ask()).toEqual([{ key: 'a' }])
+    served.fault(({ request }) => (request.method === 'GET' ? { kind: 'status', status: 500 } : undefined))
+    await write(destination, keys('segment', 'delete', 'a'))
+    await expect(ask()).rejects.toMatchObject({ name: 'UnknownOutcome' })
+    served.fault(() => undefined)
+    expect(await ask()).toEqual([null])
+  })
+
+  it('is asked for odd keys as they are, and not for those that no URL can name', async () => {
+    const destination = open(BIG)
+    const odd = ['a%2Fb', '..', '.', '?x=1#y', 'ключ', ' a ', '…'.repeat(100)]
+    await write(destination, keys('big-segment', 'upsert', ...odd))
+    const read = await destination.read?.(
+      'big-segment',
+      odd.map((key) => ({ key })),
+    )
+    expect(read?.map((one) => one?.['key'] ?? null)).toEqual(['a%2Fb', null, null, '?x=1#y', 'ключ', ' a ', '…'.repeat(100)])
   })
 
   it('that is full refuses with the words of LaunchDarkly', async () => {

@@ -1,5 +1,5 @@
 /** Statsig beyond the conformance suite: messages, the segment that is made, values of events, contradictions. */
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { gunzipSync } from 'node:zlib'
 import statsigNode, { type Statsig } from 'statsig-node'
@@ -14,6 +14,7 @@ import { batch, change, openDestination, type Opened, write } from '../support/d
 let host: FakeHost
 let served: ServedFake
 const opened: Opened[] = []
+const servers: Server[] = []
 
 beforeAll(async () => {
   host = await serveFakes([fake])
@@ -21,6 +22,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   for (const one of opened) await one.close()
+  for (const server of servers) server.close()
   await host.close()
 })
 beforeEach(() => served.reset())
@@ -29,6 +31,18 @@ function open(options: object = {}, config: object = {}): Opened['destination'] 
   const one = openDestination(connector, { ...served.destination, ...config }, options)
   opened.push(one)
   return one.destination
+}
+
+/** A service that answers what no fake would; its address. */
+async function answering(reply: (request: IncomingMessage) => { status: number; json?: unknown }): Promise<string> {
+  const server = createServer((request, response) => {
+    request.resume()
+    const { status, json = {} } = reply(request)
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  servers.push(server)
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
 const member = (id: string | RawJson, op: 'upsert' | 'delete' = 'upsert') => change(`key-${String(id)}`, {}, { op, match: { id } })
@@ -148,6 +162,61 @@ describe('a segment', () => {
     await expect(open({ segment: 'pro_companies', create: true }).describe?.('id-list')).rejects.toThrow('is a list of companyID')
   })
 
+  it('whose kind of id the project does not know is not made, and no row is blamed for it', async () => {
+    const { outcomes, error } = await write(open({ segment: 'new_list', create: true, id_type: 'accountID' }), members('a'))
+    expect(outcomes).toEqual([])
+    expect(error).toMatchObject({ code: 'CDP3200', hint: expect.stringContaining('id_type') as string })
+  })
+
+  it('that another sync makes at the same moment is filled', async () => {
+    let there = false
+    const url = await answering(({ method }) => {
+      if (method === 'GET') return there ? { status: 200, json: { data: { type: 'id_list', idType: 'userID' } } } : { status: 404 }
+      if (method === 'POST') {
+        there = true
+        return { status: 400, json: { status: 400, message: 'it exists' } }
+      }
+      return { status: 200, json: { message: 'IDs successfully added to Segment ID List' } }
+    })
+    const destination = open({ segment: 'new_list', create: true }, { base_url: url })
+    expect(await write(destination, members('a'))).toMatchObject({ outcomes: [{ result: 'ok' }], error: null })
+  })
+
+  it('whose id is too short to be made is found without a request', async () => {
+    await trial({ options: { segment: 'ab', create: true } }, async (it) => {
+      expect((await it.command('validate')).stderr).toContain('needs 3 characters')
+    })
+  })
+
+  it('that is deleted while it is written to ends the run, and no row is rejected for it', async () => {
+    const { outcomes, error } = await write(open({ segment: 'gone' }), members('a'))
+    expect([outcomes, error?.code]).toEqual([[], 'CDP3200'])
+  })
+
+  it('that is answered 200 with an error is not confirmed', async () => {
+    const url = await answering(() => ({ status: 200, json: { status: 400, message: 'Invalid request.' } }))
+    expect(await write(open({ segment: 'pro_customers' }, { base_url: url }), members('a'))).toMatchObject({
+      outcomes: [],
+      error: { name: 'UnknownOutcome' },
+    })
+  })
+
+  it('that gives one page again and again is read to no end, and one without pages to its own', async () => {
+    const url = await answering(() => ({ status: 200, json: { data: { ids: ['a'], count: 9 }, pagination: { nextPage: 'x' } } }))
+    const endless = open({ segment: 'pro_customers' }, { base_url: url })
+    await expect(endless.read?.('id-list', [{ id: 'b' }])).rejects.toMatchObject({ name: 'UnknownOutcome', code: 'same_page' })
+    const whole = await answering(() => ({ status: 200, json: { data: { ids: ['a', 'b'], count: 2 } } }))
+    const short = open({ segment: 'pro_customers' }, { base_url: whole })
+    expect(await short.read?.('id-list', [{ id: 'b' }, { id: 'c' }])).toEqual([{ id: 'b' }, null])
+  })
+
+  it('is read anew after it was written to', async () => {
+    const destination = open({ segment: 'pro_customers' })
+    expect(await destination.read?.('id-list', [{ id: 'a' }])).toEqual([null])
+    await write(destination, members('a'))
+    expect(await destination.read?.('id-list', [{ id: 'a' }])).toEqual([{ id: 'a' }])
+  })
+
   it('keeps numbers as texts with all their digits', async () => {
     await write(open({ segment: 'pro_customers' }), {
       ...batch('upsert', [member(new RawJson('12345678901234567890'))]),
@@ -218,6 +287,13 @@ describe('an event', () => {
     expect(body).not.toContain('null')
   })
 
+  it('of JSON columns leaves nulls out, too', async () => {
+    const user = { userID: 'u', email: null, customIDs: { companyID: 'c', deviceID: null } }
+    await write(open(), events('event', { 'user.userID': null, user, metadata: { a: 'x', b: null } }))
+    expect(served.records()['events']).toMatchObject([{ user: { userID: 'u', customIDs: { companyID: 'c' } }, metadata: { a: 'x' } }])
+    expect(served.exchanges[0]?.request.text).not.toContain('null')
+  })
+
   it('is the same as Statsig’s own Node SDK makes of it', async () => {
     const bodies: string[] = []
     const server = createServer((request, response) => {
@@ -277,6 +353,12 @@ describe('an event', () => {
     ['seconds for a time', { time: 1767225600 }, 'time', /milliseconds/],
     ['a long user id', { 'user.userID': 'x'.repeat(129) }, 'user.userID', /129 characters/],
     ['nobody', { 'user.userID': null }, 'user.userID', /needs user.userID/],
+    ['a time without a zone', { time: '2026-01-01T00:00:00' }, 'time', /zone/],
+    ['microseconds for a time', { time: 1767225600000000 }, 'time', /microseconds/],
+    ['a user that is no object', { 'user.userID': null, user: 'u' }, 'user', /object/],
+    ['custom ids that are no object', { 'user.customIDs': 'c1' }, 'user.customIDs', /object/],
+    ['attributes that are no object', { 'user.custom': ['vip'] }, 'user.custom', /object/],
+    ['private attributes that are no object', { 'user.privateAttributes': 1 }, 'user.privateAttributes', /object/],
     ['a user field of its own', { 'user.plan': 'pro' }, 'user.plan', /user\.custom\.plan/],
     ['a tier that is none', { 'user.statsigEnvironment.tier': 'prod' }, 'user.statsigEnvironment.tier', /production/],
     ['an id that is no text', { 'user.customIDs.x': { a: 1 } }, 'user.customIDs.x', /must be a text/],
