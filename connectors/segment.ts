@@ -126,33 +126,34 @@ interface Message {
 function messageOf({ object, sync }: Batch, change: Change, source: string): Message | Outcome {
   const track = object === 'track'
   const body: Record<string, Value> = {}
-  const inner: Record<string, Value> = {}
-  const context: Record<string, Value> = {}
+  // By entries: a trait may be called `__proto__`.
+  const inner: [string, Value][] = []
+  const context: [string, Value][] = []
   const values = [...Object.entries(change.match), ...Object.entries(change.fields)]
   for (const [name, value] of values) {
-    if (name in change.match || (track && OWN.has(name))) {
+    if (Object.hasOwn(change.match, name) || (track && OWN.has(name))) {
       const own = ownValue(name, value)
       if (typeof own !== 'string') return { key: change.key, result: 'rejected', ...own, field: name }
       if (own !== '') body[name] = own
-    } else if (name.startsWith('context.')) context[name.slice('context.'.length)] = value
-    else inner[name] = value
+    } else if (name.startsWith('context.')) context.push([name.slice('context.'.length), value])
+    else inner.push([name, value])
   }
   const missing = [...(track ? ['event'] : []), ...(object === 'group' ? ['groupId'] : [])].find((name) => body[name] === undefined)
   const lacks = missing ?? (body['userId'] === undefined && body['anonymousId'] === undefined ? 'userId' : undefined)
   if (lacks !== undefined) return required(change.key, object, lacks)
   const message = {
     type: object,
-    // Segment compares ids over all its customers, so this one has to be unique in the world. An event's own id stays when its
-    // sync is renamed; other ids are numbers within a run of a sync.
+    // Segment compares ids over all its customers, so this one has to be unique in the world. An event's own id names its sync
+    // and stays; other ids are numbers within a run of a sync.
     messageId: `cdp-sync-${sha256(JSON.stringify([source, object, track ? null : sync, change.id]))}`,
     ...body,
-    [track ? 'properties' : 'traits']: nest(inner),
-    ...(Object.keys(context).length > 0 ? { context: nest(context) } : {}),
+    [track ? 'properties' : 'traits']: nest(Object.fromEntries(inner)),
+    ...(context.length > 0 ? { context: nest(Object.fromEntries(context)) } : {}),
   }
   const text = encodeJson(message)
   const bytes = Buffer.byteLength(text)
   if (bytes <= MESSAGE_BYTES) return { key: change.key, text, bytes }
-  const largest = Object.keys(inner).sort((a, b) => encodeJson(inner[b]).length - encodeJson(inner[a]).length)[0]
+  const [largest] = values.sort(([, a], [, b]) => encodeJson(b).length - encodeJson(a).length)[0] ?? []
   const why = `The message has ${bytes} bytes, and Segment takes ${MESSAGE_BYTES}.`
   return { key: change.key, result: 'rejected', code: 'too_large', message: why, field: largest }
 }
@@ -160,13 +161,16 @@ function messageOf({ object, sync }: Batch, change: Change, source: string): Mes
 /** What a track message says of itself; all else is a property. */
 const OWN = new Set(['event', 'userId', 'anonymousId', 'timestamp'])
 
+/** ISO 8601, a day or a moment (Segment, "HTTP API source", Timestamps); `Date.parse` alone takes much more. */
+const MOMENT = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/
+
 /** Ids are texts, whatever the column's type; '' stands for none. */
 function ownValue(name: string, value: Value): string | { readonly code: string; readonly message: string } {
   if (value === null) return ''
   if (typeof value === 'object' && !(value instanceof RawJson))
     return { code: 'invalid_value', message: `${name} is a text, not a list or an object.` }
   const text = typeof value === 'string' ? value : encodeJson(value)
-  if (name === 'timestamp' && Number.isNaN(Date.parse(text)))
+  if (name === 'timestamp' && (!MOMENT.test(text) || Number.isNaN(Date.parse(text))))
     return { code: 'invalid_value', message: 'timestamp is no moment in ISO 8601.' }
   return text
 }

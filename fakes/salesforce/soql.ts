@@ -181,9 +181,15 @@ function literal(field: Field, token: string): unknown {
       errorCode: 'INVALID_FIELD',
       message: `value of filter criterion for field '${field.name}' must be of type ${field.type} and should ${bare ? 'not ' : ''}be enclosed in quotes`,
     } satisfies QueryError
-  if (!quoted) return field.type === 'boolean' ? /^true$/i.test(token) : field.type.startsWith('date') ? token : Number(token)
+  if (!quoted) return field.type === 'boolean' ? /^true$/i.test(token) : field.type.startsWith('date') ? token : numberOf(token)
   const text = token.slice(1, -1).replace(/\\(.)/g, (_, character: string) => ({ n: '\n', r: '\r', t: '\t' })[character] ?? character)
   return field.type === 'id' || field.type === 'reference' ? text.slice(0, 15) : text
+}
+
+/** Whole numbers that no float holds stay text, as they are stored. */
+function numberOf(token: string): number | string {
+  const exact = /^-?\d+(\.0+)?$/.test(token) && !Number.isSafeInteger(Number(token))
+  return exact ? token.replace(/\..*/, '') : Number(token)
 }
 
 /** Texts compare without case; ids by their first 15 characters, with case. */

@@ -102,6 +102,7 @@ describe('the login', () => {
 
   it.each([
     ['the address of the app', { instance_url: 'https://acme.lightning.force.com' }, /my\.salesforce\.com/],
+    ['the login page of all orgs', { instance_url: 'https://login.salesforce.com' }, /where all orgs log in/],
     ['two ways to log in', { username: 'a@b.c', private_key: privateKey() }, /either client_secret/],
     ['no way to log in', { client_secret: undefined }, /either client_secret/],
     ['a key that is none', { client_secret: undefined, username: 'a@b.c', private_key: 'x' }, /no private key/],
@@ -109,6 +110,17 @@ describe('the login', () => {
   ])('is refused in the configuration with %s', (_, config, says) => {
     const parsed = connector.config.safeParse({ ...served.destination, ...config })
     expect(parsed.error?.message).toMatch(says)
+  })
+
+  it.each([
+    ['a login', '/services/oauth2/token'],
+    ['a question', '/services/data/v64.0/query'],
+  ])('is no write: what became of %s leaves no row in doubt', async (_, path) => {
+    await put({ Email: 'other@example.com' })
+    served.fault(({ request }) => (request.path === path ? { kind: 'status', status: 503 } : undefined))
+    const one = change('1', { LastName: 'L' }, { match: { Email: 'a@example.com' } })
+    const { outcomes, error } = await write(open(), contacts('insert', one))
+    expect([outcomes, (error as Error).name]).toEqual([[], 'NotSent'])
   })
 
   it('lacks a permission: says which, not what was in the rows', () => {
@@ -249,6 +261,40 @@ describe('a record', () => {
     expect(two.error).toMatchObject({ message: expect.stringContaining('one match field') as string })
   })
 
+  it('that is found by its id is not renamed: a new id is another record', async () => {
+    const [a = '', b = ''] = await put({ Title: 'a' }, { Title: 'b' })
+    const by = (Id: string, more: Partial<Change> = {}): Change => change(Id, { Title: 'new' }, { match: { Id }, ...more })
+    const destination = open()
+    expect((await write(destination, contacts('upsert', by(a)))).outcomes).toEqual([{ key: a, result: 'ok' }])
+    expect((await write(destination, contacts('update', by(b)))).outcomes).toEqual([{ key: b, result: 'ok' }])
+    const inJob = await write(open({ bulk_above: 1 }), contacts('upsert', by(a), by(b)))
+    expect(inJob.outcomes.slice(1)).toEqual([a, b].map((key) => ({ key, result: 'ok' })))
+    for (const [op, id] of [
+      ['upsert', a.slice(0, 15)],
+      ['update', a.toLowerCase()],
+      ['delete', a.slice(0, 15)],
+    ] as const)
+      expect((await write(destination, contacts(op, by(id)))).outcomes).toMatchObject([
+        { result: 'rejected', code: 'MALFORMED_ID', field: 'Id' },
+      ])
+    expect(held()).toHaveLength(2)
+  })
+
+  it('gets no other id from a field', async () => {
+    const [a = '', b = ''] = await put({ Title: 'a' }, { Title: 'b' })
+    const { error } = await write(open(), contacts('update', change('1', { Id: b, LastName: 'x' }, { match: { Title: 'a' } })))
+    expect(error).toMatchObject({ name: 'Refused', message: expect.stringContaining('Id of a record') as string })
+    expect(held().map(({ Id, LastName }) => [Id, LastName])).toEqual([
+      [a, 'L'],
+      [b, 'L'],
+    ])
+  })
+
+  it('keeps the owner that its row names: assignment rules are told to rest', async () => {
+    await write(open(), contacts('upsert', contact('1')))
+    expect(served.exchanges.at(-1)?.request.headers['sforce-auto-assign']).toBe('FALSE')
+  })
+
   it('keeps its id under a new match, and is made anew when it is gone', async () => {
     const destination = open()
     const [made] = (await write(destination, contacts('upsert', contact('old', { Title: 'T' })))).outcomes as unknown as [
@@ -311,22 +357,35 @@ describe('a record', () => {
     expect(error).toMatchObject({ name: 'UnknownOutcome', message: expect.stringMatching(says) as string })
   })
 
-  it('without success and without an error is unknown', async () => {
-    const { outcomes } = await answered([{ success: false, errors: [] }], contacts('upsert', contact('1')))
-    expect(outcomes).toMatchObject([{ result: 'unknown', code: 'bad_result' }])
+  it.each([[{ success: false, errors: [] }], [null], ['ok'], [{ success: 'true' }], [{ success: false, errors: [null] }]])(
+    'without success and without an error is not done, and the next one is: %j',
+    async (odd) => {
+      const { outcomes, error } = await answered(
+        [odd, { success: true, id: 'x', errors: [] }],
+        contacts('upsert', contact('1'), contact('2')),
+      )
+      expect([(outcomes[0] as { result: string }).result, error]).toEqual([expect.stringMatching(/unknown|rejected/) as string, null])
+      expect(outcomes[1]).toEqual({ key: 'key-2', result: 'ok', remoteId: 'x' })
+    },
+  )
+
+  it('whose trigger met a lock asks to come back', async () => {
+    const message = 'AccountTrigger: execution of BeforeUpdate caused by: System.DmlException: UNABLE_TO_LOCK_ROW'
+    const reply = [{ success: false, errors: [{ statusCode: 'CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY', message, fields: [] }] }]
+    expect((await answered(reply, contacts('upsert', contact('1')))).outcomes).toMatchObject([{ result: 'retry' }])
   })
 })
 
 /** What the connector makes of a reply that the fake would not give. */
 async function answered(reply: unknown, sent: Batch): Promise<{ outcomes: unknown[]; error: unknown }> {
-  const other = await serveStrange((request, { isWrite }) => (isWrite(request) ? { status: 200, json: reply } : undefined))
+  const other = await serveStrange((request, service) => (service.isWrite(request) ? { status: 200, json: reply } : undefined))
   return write(other.open(), sent)
 }
 
 /** The fake, but for the requests that `answer` answers by itself. */
 async function serveStrange(
   answer: (request: FakeRequest, service: FakeService) => FakeReply | undefined,
-): Promise<{ served: ServedFake; open(config?: object, options?: object): Opened['destination'] }> {
+): Promise<{ served: ServedFake; open(config?: object, options?: object, now?: () => number): Opened['destination'] }> {
   const create = (control: FakeControl): FakeService => {
     const service = fake.create(control)
     return { ...service, handle: (request) => answer(request, service) ?? service.handle(request) }
@@ -336,8 +395,8 @@ async function serveStrange(
   const its = other.fakes.get('salesforce') as ServedFake
   return {
     served: its,
-    open(config = {}, options = {}) {
-      const one = openDestination(connector, { ...its.destination, ...config }, options, Date.now())
+    open(config = {}, options = {}, now = () => clock) {
+      const one = openDestination(connector, { ...its.destination, ...config }, options, now)
       opened.push(one)
       return one.destination
     },
@@ -353,6 +412,13 @@ describe('an insert', () => {
       { key: 'key-2', result: 'ok' },
     ])
     expect(asked().some((one) => one.includes('/query'))).toBe(false)
+  })
+
+  it('that another unique field stops is rejected, not there already', async () => {
+    const message = 'duplicate value found: My_External_Id__c duplicates value on record with id: 003gK0000000006'
+    const reply = [{ success: false, errors: [{ statusCode: 'DUPLICATE_VALUE', message, fields: [] }] }]
+    const { outcomes } = await answered(reply, contacts('insert', contact('1')))
+    expect(outcomes).toMatchObject([{ result: 'rejected', code: 'DUPLICATE_VALUE' }])
   })
 
   it('by another field looks first', async () => {
@@ -459,6 +525,68 @@ describe('a job', () => {
     expect(held()).toEqual([])
   })
 
+  it('beside which a row is too long goes without it: a file that can’t be read fails as a whole', async () => {
+    const sent = contacts('upsert', contact('1'), contact('2', { Notes__c: 'x'.repeat(32_001) }), contact('3'))
+    const { outcomes } = await write(open(inJobs), sent)
+    expect(results(outcomes).map(({ result }) => result)).toEqual(['ok', 'ok', 'ok'])
+    expect(served.exchanges.find(({ request }) => request.method === 'PUT')?.request.text).toBe('External_Id__c,LastName\n1,L\n3,L\n')
+  })
+
+  it.each([
+    ['a lock', 'UNABLE_TO_LOCK_ROW:unable to obtain exclusive access to this record or 1 records: 001gK0000000006:--', 'retry', undefined],
+    ['an error without a field', 'INVALID_CROSS_REFERENCE_KEY:invalid cross reference id:--', 'rejected', undefined],
+    ['an error with fields', 'REQUIRED_FIELD_MISSING:Required fields are missing: [LastName, A]:LastName A --', 'rejected', 'LastName'],
+    ['words alone', 'Something else', 'rejected', undefined],
+  ])('tells errors as Salesforce writes them: %s', async (_, cell, result, field) => {
+    const other = await serveStrange(({ path }) => {
+      const text = path.endsWith('/failedResults')
+        ? `"sf__Id","sf__Error",External_Id__c\n"","${cell}","1"\n`
+        : '"sf__Id","sf__Created",External_Id__c\n'
+      return /Results$/.test(path) ? { status: 200, headers: { 'content-type': 'text/csv' }, text } : undefined
+    })
+    const { outcomes } = await write(other.open(inJobs), contacts('upsert', contact('1'), contact('2')))
+    expect(results(outcomes)).toEqual([
+      {
+        key: 'key-1',
+        result,
+        code: /^[A-Z_]+(?=:)/.exec(cell)?.[0] ?? 'UNKNOWN_EXCEPTION',
+        message: cell.replace(/^[A-Z_]+:/, '').replace(/:[\w ]*--$/, ''),
+        ...(result === 'rejected' ? { field } : {}),
+      },
+    ])
+  })
+
+  it.each([
+    ['a page of HTML', '<html>Down for maintenance</html>', 'UnknownOutcome'],
+    ['a row that was cut', '"sf__Id","sf__Created",LastName,External_Id__c\n"x","true","L","1', undefined],
+    ['a row that lacks cells', '"sf__Id","sf__Created",External_Id__c,LastName\n"x","true","1"\n', undefined],
+    ['nothing at all', '', undefined],
+  ])('is not believed when its results are %s', async (_, text, error) => {
+    const other = await serveStrange(({ path }) =>
+      path.endsWith('/successfulResults') ? { status: 200, headers: { 'content-type': 'text/csv' }, text } : undefined,
+    )
+    const said = await write(other.open(inJobs), contacts('upsert', contact('1'), contact('11')))
+    expect([results(said.outcomes), (said.error as Error | null)?.name]).toEqual([[], error])
+  })
+
+  it.each([
+    ['never ends', 'InProgress'],
+    ['is in a state that nobody knows', 'Pondering'],
+    ['is open and can’t be aborted', 'Open'],
+  ])('that %s is left to the next run after an hour', async (_, state) => {
+    const other = await serveStrange(({ method, path, text }) => {
+      if (!/\/jobs\/ingest\/\w+$/.test(path) || text.includes('UploadComplete')) return undefined
+      return method === 'GET' ? { status: 200, json: { state } } : { status: 409, json: [{ errorCode: 'INVALIDJOBSTATE', message: 'no' }] }
+    })
+    const now = clock
+    const destination = other.open(inJobs, {}, () => (clock += 1_800_000))
+    const { outcomes, error } = await write(destination, contacts('upsert', contact('1'), contact('2')))
+    clock = now
+    expect(outcomes).toEqual([{ token: expect.any(String) as string }])
+    expect(error).toMatchObject({ name: 'UnknownOutcome', code: 'job_slow' })
+    expect(other.served.exchanges.filter(({ request }) => request.method === 'GET').length).toBeLessThan(8)
+  })
+
   it('that Salesforce has forgotten says nothing of its rows', async () => {
     const resumed: Outcome[] = []
     for await (const outcome of open(inJobs).resume?.('750gK0000000009', contacts('upsert', contact('1'))) ?? []) resumed.push(outcome)
@@ -531,6 +659,25 @@ describe('records', () => {
     expect(await destination.lookup?.('Contact', [{ Mrr__c: '1 OR Id != null' }, { Id: 'x' }])).toEqual([null, null])
   })
 
+  it('are told apart by all digits of a number, and nothing finds those without a value', async () => {
+    const [a, b] = await put({ Big_Number__c: '90071992547409921' }, { Big_Number__c: '90071992547409922' }, { Title: '' })
+    const match = (digits: string): Fields => ({ Big_Number__c: new RawJson(digits) })
+    expect(await open().lookup?.('Contact', [match('90071992547409922'), match('90071992547409921.0')])).toEqual([b, a])
+    expect(await open().lookup?.('Contact', [{ Title: ' ' }, { Title: 'null' }])).toEqual([null, null])
+  })
+
+  it('are looked up in URLs that hold, whatever stands in the values', async () => {
+    const titles = Array.from({ length: 100 }, (_, i) => `${"'(!)~".repeat(24)}${i}`)
+    const [id] = await put({ Title: titles[99] })
+    const found = await open().lookup?.(
+      'Contact',
+      titles.map((Title) => ({ Title })),
+    )
+    expect(found?.[99]).toBe(id)
+    const urls = served.exchanges.map(({ request }) => `${request.path}?${request.query.toString()}`.length)
+    expect(Math.max(...urls)).toBeLessThan(13_000)
+  })
+
   it('of more than one page are all counted', async () => {
     for (let n = 0; n < 2100; n += 150) await put(...Array.from({ length: 150 }, () => ({ Title: 'many' })))
     const { outcomes } = await write(open(), contacts('update', change('many', { LastName: 'new' }, { match: { Title: 'many' } })))
@@ -550,6 +697,14 @@ describe('records', () => {
       return typeof found === 'function' ? found({ config: settings, options: connector.options.parse(options) }).match['*'] : null
     }
     expect([spec({}), spec({ case_sensitive: true })]).toEqual(['email', 'trim'])
+  })
+
+  it('of a field that is not marked case sensitive are not taken for two', async () => {
+    const { error } = await write(open({}, { case_sensitive: true }), contacts('upsert', contact('a')))
+    expect(error).toMatchObject({ name: 'Refused', message: expect.stringContaining('leave out options: case_sensitive') as string })
+    const [id = ''] = await put({})
+    const byId = await write(open({}, { case_sensitive: true }), contacts('upsert', change('1', { Title: 'x' }, { match: { Id: id } })))
+    expect(byId.outcomes).toMatchObject([{ result: 'ok' }])
   })
 })
 
@@ -611,7 +766,7 @@ describe('a campaign', () => {
     const refused = { success: false, errors: [{ statusCode: 'DUPLICATE_VALUE', message: 'Bereits Kampagnenmitglied.', fields: [] }] }
     const other = await serveStrange((request, service) => {
       if (request.method !== 'POST' || !request.text.includes('CampaignMember')) return undefined
-      if (added) service.handle(request)
+      if (added) void service.handle(request)
       return { status: 200, json: [refused] }
     })
     const post = await session(other.served)

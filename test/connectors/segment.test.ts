@@ -65,6 +65,23 @@ describe('a message', () => {
     expect(text).not.toContain('fake-write-key')
   })
 
+  it('has traits and contexts of any name', async () => {
+    const traits = Object.fromEntries(
+      ['constructor', 'toString', '__proto__', 'id', 'type', 'context.__proto__', 'context.constructor'].map((name) => [name, 'x']),
+    )
+    await write(open(), of('identify', 'upsert', user('u1', traits)))
+    const { text = '' } = served.exchanges[0]?.request ?? {}
+    expect(text).toContain('"traits":{"constructor":"x","toString":"x","__proto__":"x","id":"x","type":"x"}')
+    expect(text).toContain('"context":{"__proto__":"x","constructor":"x"}')
+    expect(Object.keys(sent()[0] ?? {}).sort()).toEqual(['context', 'messageId', 'traits', 'type', 'userId'])
+  })
+
+  it.each(['1969-12-31T23:59:59.5Z', '2026-01-05', '2026-01-05T09:30:00+02:00'])('of an event may be of %s', async (timestamp) => {
+    const { outcomes } = await write(open(), of('track', 'append', event('k', { timestamp })))
+    expect(outcomes).toEqual([{ key: 'k', result: 'accepted' }])
+    expect(sent()[0]?.['timestamp']).toBe(timestamp)
+  })
+
   it('of a group has the group’s traits and who is in it', async () => {
     const one = change('k', { name: 'Acme' }, { match: { groupId: 10, anonymousId: 'a1' } })
     await write(open(), of('group', 'upsert', one))
@@ -94,6 +111,9 @@ describe('a message', () => {
     ['an event without a name', of('track', 'append', event('k', { event: null })), 'event', /drops a track without event/],
     ['an event of nobody', of('track', 'append', event('k', { userId: '' })), 'userId', /userId or anonymousId/],
     ['a time that is none', of('track', 'append', event('k', { timestamp: 'yesterday' })), 'timestamp', /ISO 8601/],
+    ['a time in words', of('track', 'append', event('k', { timestamp: 'Jan 5, 2026' })), 'timestamp', /ISO 8601/],
+    ['a number for a time', of('track', 'append', event('k', { timestamp: 5 })), 'timestamp', /ISO 8601/],
+    ['a long id', of('identify', 'upsert', change('k', { a: 'x' }, { match: { userId: 'u'.repeat(33_000) } })), 'userId', /takes 32000/],
     ['a list for an id', of('track', 'append', event('k', { userId: ['a'] })), 'userId', /a text/],
     ['a group without an id', of('group', 'upsert', change('k', {}, { match: { userId: 'u1' } })), 'groupId', /without groupId/],
     ['a group of nobody', of('group', 'upsert', change('k', {}, { match: { groupId: 'g1' } })), 'userId', /userId or anonymousId/],
@@ -160,9 +180,21 @@ describe('a batch', () => {
   })
 
   it('is not taken when Segment does not say so', async () => {
-    served.fault(() => ({ kind: 'empty' }))
-    const { outcomes, error } = await write(open(), of('identify', 'upsert', user('u')))
-    expect([outcomes, (error as Error).name]).toEqual([[], 'UnknownOutcome'])
+    for (const kind of ['empty', 'html'] as const) {
+      served.fault(() => ({ kind }))
+      const { outcomes, error } = await write(open(), of('identify', 'upsert', user('u')))
+      expect([outcomes, (error as Error).name]).toEqual([[], 'UnknownOutcome'])
+    }
+  })
+
+  it('of several requests counts as far as Segment took it', async () => {
+    let n = 0
+    served.fault(() => (++n === 2 ? { kind: 'status', status: 429, retryAfter: 7 } : undefined))
+    const users = Array.from({ length: 40 }, (_, i) => user(`u${i}`, { bio: 'ü'.repeat(15_000) }))
+    const { outcomes, error } = await write(open(), of('identify', 'upsert', ...users))
+    expect(outcomes).toHaveLength((served.records()['users'] ?? []).length)
+    expect(outcomes.length).toBeGreaterThan(0)
+    expect(error).toMatchObject({ name: 'RateLimited', afterMs: 7000 })
   })
 
   it('that is refused is refused with Segment’s words', async () => {

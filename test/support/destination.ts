@@ -15,13 +15,14 @@ export interface Opened {
   close(): Promise<void>
 }
 
-export function openDestination(connector: Connector, config: object, options: object = {}, now = NOW): Opened {
+export function openDestination(connector: Connector, config: object, options: object = {}, now: number | (() => number) = NOW): Opened {
   const settings = { config: connector.config.parse(config) as unknown, options: connector.options.parse(options) as unknown }
+  const clock = typeof now === 'number' ? (): number => now : now
   const notes: string[] = []
   const { signal } = new AbortController()
   const dispatcher = new Agent()
-  const http = createHttp({ signal, redact: createRedactor([]), trace: (line) => notes.push(line), now: () => now, dispatcher })
-  const destination = connector.open(settings, { http, log: (message) => notes.push(message), signal, now: () => now })
+  const http = createHttp({ signal, redact: createRedactor([]), trace: (line) => notes.push(line), now: clock, dispatcher })
+  const destination = connector.open(settings, { http, log: (message) => notes.push(message), signal, now: clock })
   return { destination, notes, close: () => dispatcher.destroy() }
 }
 
