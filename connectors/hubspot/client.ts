@@ -7,10 +7,11 @@ import {
   type Http,
   type HttpReply,
   RateLimited,
+  Refused,
   UnknownOutcome,
   type Value,
 } from '../../src/index.ts'
-import { isObject, type Json, listOf, textOf } from './json.ts'
+import { isObject, type Json, listOf, textOf, textsOf } from './json.ts'
 
 /** Version of every path but those of records, whose version is a setting: associations and account have no later one published. */
 const VERSION = '2026-03'
@@ -26,6 +27,11 @@ export interface Property {
   readonly readOnly: boolean
   /** Finds at most one record. */
   readonly unique: boolean
+}
+
+/** Ids that an error says are not there. */
+export function missingIn(error: Value): string[] {
+  return isObject(error) && error['category'] === 'OBJECT_NOT_FOUND' ? (textsOf(error['context'], 'ids') ?? []) : []
 }
 
 /** What check() found out. */
@@ -73,7 +79,15 @@ export function createClient(io: ConnectorIO, config: { base_url: string; access
     get,
     post: (path, json) => send('POST', path, json),
     put: (path, json) => send('PUT', path, json),
-    batch: (type, operation, json) => send('POST', `objects/${config.api_version}/${encodeURIComponent(type)}/batch/${operation}`, json),
+    async batch(type, operation, json) {
+      const path = `/crm/objects/${config.api_version}/${encodeURIComponent(type)}/batch/${operation}`
+      const reply = await http.request({ method: 'POST', path, json, accept: [404] })
+      const body = reply.status === 404 ? reply.json() : undefined
+      // Some batches of which nothing is found are answered so, others with 207; what counts is that the ids are named.
+      if (body !== undefined && missingIn(body).length === 0)
+        throw new Refused('OBJECT_NOT_FOUND', textOf(isObject(body) ? body['message'] : undefined) ?? 'HubSpot answered 404.', 404)
+      return reply
+    },
     properties(type) {
       const asked =
         known.get(type) ?? get(`/crm/properties/{version}/${encodeURIComponent(type)}`).then((reply) => propertiesIn(type, reply))
@@ -229,11 +243,7 @@ function readFound(
     const asked = part.has(value) ? value : folded.get(value.toLowerCase())
     if (asked !== undefined) found.set(asked, record)
   }
-  for (const error of listOf(reply, 'errors')) {
-    const { context } = error
-    const ids = error['category'] === 'OBJECT_NOT_FOUND' && isObject(context) ? context['ids'] : undefined
-    for (const id of Array.isArray(ids) ? (ids as readonly Value[]) : []) note(textOf(id) ?? '', null)
-  }
+  for (const id of [reply, ...listOf(reply, 'errors')].flatMap(missingIn)) note(id, null)
   for (const result of listOf(reply, 'results')) {
     const id = textOf(result['id'])
     const values = isObject(result['properties']) ? result['properties'] : {}

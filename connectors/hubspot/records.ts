@@ -1,6 +1,6 @@
 /** Writes contacts, companies, deals and any other object: upsert, update, insert and archive in batches. */
 import { type Batch, CdpError, type Change, type ConnectorIO, type Outcome, UnknownOutcome } from '../../src/index.ts'
-import { canonical, type Client, findRecords, isContact, type Property } from './client.ts'
+import { canonical, type Client, findRecords, isContact, missingIn, type Property } from './client.ts'
 import { textOf } from './json.ts'
 import { type Asked, type Input, readBatch, type Said } from './replies.ts'
 import { BadValue, propertyText, propertyTexts, rejected } from './values.ts'
@@ -196,7 +196,18 @@ async function send({ client, io, type, asked }: Work, operation: string, inputs
       properties,
     })),
   })
+  if (reply.status === 404) return notFound(missingIn(reply.json()), inputs)
   return readBatch(reply.json(), inputs, asked, (message) => io.log(message))
+}
+
+/** The whole batch was refused for the records that are not there: the others may go without them. */
+function notFound(ids: readonly string[], inputs: readonly Input[]): Said[] {
+  const message = 'HubSpot refused the batch for another record of it.'
+  return inputs.map((input): Said => {
+    const { key } = input.change
+    const gone = ids.some((id) => id.toLowerCase() === input.id?.toLowerCase())
+    return { input, properties: {}, outcome: gone ? { key, result: 'absent' } : { key, result: 'retry', code: 'not_found', message } }
+  })
 }
 
 /** HubSpot said yes and left the stage where it was, for it lies behind. */

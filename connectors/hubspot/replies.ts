@@ -73,9 +73,10 @@ function outcomeOf(error: Json, { change: { key } }: Input, { op, match }: Asked
     case 'RATE_LIMITS':
       return { key, result: 'retry', code: category, message }
     case 'CONFLICT':
-      // Another contact has the address of this row: the one looked for, or one that stands in its fields.
+      // Another contact has the address of this row: the one looked for, or one that stands in its fields. Nothing says that
+      // no other object is refused so.
       if (op === 'insert' && match === 'email') return { key, result: 'exists' }
-      return { key, result: 'rejected', code: category, message, field: 'email' }
+      return { key, result: 'rejected', code: category, message, ...(message.startsWith('Contact ') ? { field: 'email' } : {}) }
     default: {
       const [first, ...more] = badValues(message)
       if (first === undefined) return { key, result: 'rejected', code: category, message: message.slice(0, 500) }

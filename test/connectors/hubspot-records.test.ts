@@ -120,6 +120,32 @@ describe('a part of a row', () => {
   })
 })
 
+describe('a batch of which nothing is found', () => {
+  const missing = (...ids: string[]): FakeReply => ({
+    status: 404,
+    json: { status: 'error', category: 'OBJECT_NOT_FOUND', message: 'Could not get some objects', context: { ids } },
+  })
+  const answers = (path: string, ...replies: FakeReply[]) => {
+    instead = (request) => (request.path.endsWith(path) ? replies.shift() : undefined)
+  }
+  const byId = (key: string, id: string) => change(key, { note: 'x' }, { match: { hs_object_id: id } })
+
+  it('and that is refused as a whole is absent, and what else was in it goes again', async () => {
+    answers('batch/update', missing('1'))
+    expect(await put('update', 'contacts', byId('a', '1'), byId('b', '2'))).toMatchObject([
+      { key: 'a', result: 'absent' },
+      { key: 'b', result: 'retry' },
+    ])
+    answers('batch/read', missing('a@example.com'))
+    expect(await put('update', 'contacts', contact('1', 'a@example.com', { note: 'x' }))).toEqual([{ key: '1', result: 'absent' }])
+  })
+
+  it('is refused where no record is named', async () => {
+    answers('batch/update', missing())
+    await expect(put('update', 'contacts', byId('a', '1'))).rejects.toMatchObject({ name: 'Refused', status: 404 })
+  })
+})
+
 describe('odd values', () => {
   it('of a unique number keep their digits: two long ones are two records', async () => {
     const numbered = (key: string, account_number: string): Change => change(key, {}, { match: { account_number } })
