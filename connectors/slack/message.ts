@@ -69,15 +69,25 @@ const OUTPUT = /\{\{(-?)((?:"[^"]*"|'[^']*'|[^}"']|\}(?!\}))*?)(-?)\}\}/g
 /** "Formatting text for app surfaces", "Escaping text": the three characters with which mentions, links and entities begin. */
 const ESCAPES = ' | replace: "&", "&amp;" | replace: "<", "&lt;" | replace: ">", "&gt;" '
 
-const escaped = (part: string): string =>
-  part.replace(OUTPUT, (_, left: string, value: string, right: string) => `{{${left}${value}${ESCAPES}${right}}}`)
+const CAPTURE = /\{%-?\s*capture\s+["']?([\w-]+)/g
+const BOUND = /\{%-?\s*(?:assign|for)\s+([\w-]+)/g
 
-/** The template with every value that it prints escaped: what its author wrote is markup, what rows bring is not. */
-const escaping = (template: string): string =>
-  template
+/**
+ * The template with every value that it prints escaped: what its author wrote is markup, what rows bring is not. What was
+ * captured is escaped already, unless its name may stand for something else too.
+ */
+function escaping(template: string): string {
+  const bound = new Set([...template.matchAll(BOUND)].map(([, name]) => name))
+  const captured = new Set([...template.matchAll(CAPTURE)].flatMap(([, name]) => (bound.has(name) ? [] : name)))
+  const escaped = (part: string): string =>
+    part.replace(OUTPUT, (whole: string, left: string, value: string, right: string) =>
+      captured.has(value.trim()) ? whole : `{{${left}${value}${ESCAPES}${right}}}`,
+    )
+  return template
     .split(RAW)
     .map((part, i) => (i % 2 === 1 ? part : escaped(part)))
     .join('')
+}
 
 /** Blocks whose formatted texts are escaped. URLs, plain texts and expressions that give whole blocks stay as they are. */
 function formatted(source: unknown): unknown {

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import slack from '../../connectors/slack/index.ts'
 import fake from '../../fakes/slack.ts'
-import type { Fields } from '../../src/index.ts'
+import { decodeJson, type Fields } from '../../src/index.ts'
 import type { FakeReply } from '../../src/testing/fake.ts'
 import { type FakeHost, type ServedFake, serveFakes } from '../../src/testing/host.ts'
 import { startTrial } from '../../src/testing/trial.ts'
@@ -73,6 +73,19 @@ describe('a message', () => {
       '{% if fields.name == "A&B" %}<https://example.com/?q={{ fields.name | url_encode }}|{{- fields.name | truncate: 2, "" -}}>{% endif %}{% raw %} {{ x }}{% endraw %}{{ "}}" }}{{ fields.none }}'
     await post({ text }, { name: 'A&B', none: null })
     expect(messages()[0]?.['text']).toBe('<https://example.com/?q=A%26B|A&amp;> {{ x }}}}')
+  })
+
+  it('is escaped once where a part of it was captured, and again where that name stands for a value too', async () => {
+    const capture = '{% capture link %}<https://example.com|{{ fields.name }}>{% endcapture %}'
+    await post({ text: `${capture}{{ link }}` }, { name: 'A&B <!here>' })
+    await post({ text: `${capture}{% assign link = fields.name %}{{ link }}` }, { name: '<!here>' })
+    expect(messages().map(({ text }) => text)).toEqual(['<https://example.com|A&amp;B &lt;!here&gt;>', '&lt;!here&gt;'])
+  })
+
+  it('shows numbers with all their digits', async () => {
+    const big = decodeJson('{ "n": 12345678901234567890.125 }') as Fields
+    await post({ text: '{{ fields.n }}' }, big)
+    expect(messages()[0]?.['text']).toBe('12345678901234567890.125')
   })
 
   it('is all blocks of a column where one expression gives them', async () => {
