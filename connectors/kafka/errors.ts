@@ -32,6 +32,9 @@ const REFUSED = [
  */
 const NOT_STORED = ['NOT_ENOUGH_REPLICAS', 'CORRUPT_MESSAGE']
 
+/** How a listener shows that it was spoken to in another way than it wants. */
+const SHUT = ['KafkaJSConnectionClosedError', 'ECONNRESET', 'EPROTO']
+
 interface KafkaError extends Error {
   readonly type?: string
   readonly code?: unknown
@@ -52,7 +55,9 @@ export function failureOf(thrown: unknown, sent: boolean): Failure {
   const is = (kind: Failure['kind']): Failure => ({ kind, code, message })
   if (name === 'KafkaJSSASLAuthenticationError' || LOGIN.includes(code) || RIGHTS.includes(code)) return is('auth')
   if (REFUSED.includes(code)) return is('refused')
-  return is(sent && !NOT_STORED.includes(code) ? 'unknown' : 'later')
+  if (sent && !NOT_STORED.includes(code)) return is('unknown')
+  const wants = SHUT.includes(code) ? '. Does this listener want tls, or a login (sasl), or neither?' : ''
+  return { kind: 'later', code, message: `${message}${wants}` }
 }
 
 /** The same as the error that the engine understands. */

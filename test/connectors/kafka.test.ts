@@ -211,6 +211,9 @@ describe.skipIf(!hasKcat)('a topic (needs kcat)', () => {
     const untrusted = await run({ tls: true })
     expect([untrusted.code, untrusted.record.error?.code]).toEqual([1, 'CDP3201'])
     expect(untrusted.stdout + untrusted.stderr).toMatch(/self.signed/)
+    const { sasl: _, ...anonymous } = destination
+    for (const config of [anonymous, { ...destination, tls: false }, { brokers: [broker.address], tls: true }])
+      await expect(open(config).check()).rejects.toThrow(/want tls, or a login \(sasl\)/)
     await gate.close()
   })
 
