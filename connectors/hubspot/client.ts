@@ -119,8 +119,9 @@ function propertiesIn(type: string, reply: Value): ReadonlyMap<string, Property>
 
 export const isContact = (type: string): boolean => ['contacts', 'contact', '0-1'].includes(type.toLowerCase())
 
-/** The object, list or label a sync names is not in the account. */
-export const noTarget = (message: string, hint: string): CdpError => new CdpError('CDP3200', message, { hint })
+/** The object, list, property or label a sync names is not in the account, or not fit for it. */
+export const NO_TARGET = 'CDP3200'
+export const noTarget = (message: string, hint: string): CdpError => new CdpError(NO_TARGET, message, { hint })
 
 /** What a refusal means here. Undefined: what its status stands for. */
 function failureOf(reply: FailedReply, untilMidnight: () => number): Error | undefined {

@@ -1,8 +1,17 @@
 /** HubSpot: contacts, companies, deals, any other object, members of static lists, and associations between records. */
 import { z } from 'zod'
-import { defineConnector, type Normaliser, type ObjectSpec, secret, type Settings } from '../../src/index.ts'
+import {
+  type Batch,
+  CdpError,
+  defineConnector,
+  type Normaliser,
+  type ObjectSpec,
+  type Outcome,
+  secret,
+  type Settings,
+} from '../../src/index.ts'
 import { createAssociations } from './associations.ts'
-import { createClient, MOST_INPUTS } from './client.ts'
+import { createClient, MOST_INPUTS, NO_TARGET } from './client.ts'
 import { createLookup, readRecords } from './lookup.ts'
 import { createMembers } from './members.ts'
 import { writeRecords } from './records.ts'
@@ -81,6 +90,17 @@ function associations({ options: { from, to } }: Settings<Config, Options>): Obj
   }
 }
 
+/** What is wrong with a target shows before anything is written: no row is in doubt for it. */
+async function* untouched({ changes }: Batch, outcomes: AsyncIterable<Outcome>): AsyncGenerator<Outcome> {
+  try {
+    yield* outcomes
+  } catch (error) {
+    if (error instanceof CdpError && error.code === NO_TARGET)
+      for (const { key } of changes) yield { key, result: 'retry', code: error.code, message: error.message }
+    throw error
+  }
+}
+
 /** Which options an object takes, and which it needs. */
 const OPTIONS: Readonly<Record<string, readonly (keyof Options)[]>> = { 'list-members': ['list'], associations: ['from', 'to', 'label'] }
 
@@ -135,7 +155,7 @@ export default defineConnector<Config, Options>({
         if (set(object) !== null) return []
         return [...(await client.properties(object)).values()].map(fieldInfo)
       },
-      write: (batch) => set(batch.object)?.write(batch) ?? writeRecords(client, io, batch),
+      write: (batch) => untouched(batch, set(batch.object)?.write(batch) ?? writeRecords(client, io, batch)),
       lookup,
       ...(list === null ? {} : { list: () => list.list() }),
       read: async (object, matches, fields) => set(object)?.read(matches) ?? readRecords(client, object, matches, fields),

@@ -1,6 +1,6 @@
 /** Writes contacts, companies, deals and any other object: upsert, update, insert and archive in batches. */
 import { type Batch, CdpError, type Change, type ConnectorIO, type Outcome, UnknownOutcome } from '../../src/index.ts'
-import { canonical, type Client, findRecords, isContact, missingIn, type Property } from './client.ts'
+import { canonical, type Client, findRecords, isContact, missingIn, noTarget, type Property } from './client.ts'
 import { textOf } from './json.ts'
 import { type Asked, type Input, readBatch, type Said } from './replies.ts'
 import { BadValue, propertyText, propertyTexts, rejected } from './values.ts'
@@ -28,11 +28,6 @@ interface Row {
 
 export async function* writeRecords(client: Client, io: Pick<ConnectorIO, 'log'>, batch: Batch): AsyncGenerator<Outcome> {
   const property = await matchProperty(client, batch)
-  if (property instanceof CdpError) {
-    // Nothing was sent: no row is in doubt.
-    for (const { key } of batch.changes) yield { key, result: 'retry', code: property.code, message: property.message }
-    throw property
-  }
   const work: Work = { client, io, type: batch.object, property, asked: { op: batch.op, match: property.name } }
   const rows: Row[] = []
   for (const change of batch.changes) {
@@ -57,19 +52,19 @@ export async function* writeRecords(client: Client, io: Pick<ConnectorIO, 'log'>
 }
 
 /** The one property that finds records; it must be unique, or a write would hit any of several. */
-async function matchProperty(client: Client, { object, changes, op }: Batch): Promise<Property | CdpError> {
+async function matchProperty(client: Client, { object, changes, op }: Batch): Promise<Property> {
   const names = Object.keys(changes[0]?.match ?? {})
   const [name = ''] = names
   const unique = 'Use a property with unique values (Settings › Properties › Require unique values), for contacts also email.'
-  const wrong = (message: string): CdpError => new CdpError('CDP3200', message, { hint: unique })
-  if (names.length !== 1) return wrong(`HubSpot finds ${object} by one property; the match has ${names.join(' and ') || 'none'}.`)
+  const wrong = (message: string): CdpError => noTarget(message, unique)
+  if (names.length !== 1) throw wrong(`HubSpot finds ${object} by one property; the match has ${names.join(' and ') || 'none'}.`)
   if (name === 'hs_object_id') {
     if (op === 'update' || op === 'archive') return { name, type: 'string', readOnly: true, unique: true }
-    return wrong(`HubSpot gives ${object} their ids: by hs_object_id records can be updated, and none created.`)
+    throw wrong(`HubSpot gives ${object} their ids: by hs_object_id records can be updated, and none created.`)
   }
   const property = (await client.properties(object)).get(name)
-  if (property === undefined) return wrong(`${object} has no property "${name}" to find records by.`)
-  if (!property.unique) return wrong(`The values of "${name}" are not unique in HubSpot, so it can't find one of ${object}.`)
+  if (property === undefined) throw wrong(`${object} has no property "${name}" to find records by.`)
+  if (!property.unique) throw wrong(`The values of "${name}" are not unique in HubSpot, so it can't find one of ${object}.`)
   return property
 }
 

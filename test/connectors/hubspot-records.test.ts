@@ -170,6 +170,23 @@ describe('odd values', () => {
   })
 })
 
+describe('a target that is not fit for it', () => {
+  it('leaves no row in doubt, whether it shows in a property, a list or an end', async () => {
+    const ends = { from: { object: 'contacts', by: 'firstname' }, to: { object: 'companies', by: 'company_id' } }
+    for (const [object, options, match] of [
+      ['contacts', {}, { firstname: 'A' }],
+      ['list-members', { list: 1 }, { firstname: 'A' }],
+      ['list-members', { list: 99 }, { email: 'a@example.com' }],
+      ['associations', ends, { from: 'A', to: 'c1' }],
+    ] as const) {
+      const it = openDestination(hubspot, served.destination, options)
+      const { outcomes, error } = await write(it.destination, { ...batch('upsert', [change('1', {}, { match })]), object })
+      expect([outcomes, error.code]).toEqual([[expect.objectContaining({ key: '1', result: 'retry' })], 'CDP3200'])
+      await it.close()
+    }
+  })
+})
+
 describe('members and pairs', () => {
   const row = (key: string, match: Readonly<Record<string, string>>) => ({ key, match, fields: {} })
   const rename = (id: unknown, email: string): Promise<Outcome[]> =>
