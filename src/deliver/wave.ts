@@ -94,7 +94,8 @@ class WaveDelivery {
   /** Starts requests as far as concurrency and the destination's health allow. */
   #launch(now: number): void {
     const { width, from } = this.#session.health.gate(this.#limits.concurrency)
-    while (this.#ready.length > 0 && this.#flying.size < width && now >= from) {
+    if (now < from) return
+    while (this.#ready.length > 0 && this.#flying.size < width) {
       const flight = deliverRequest(this.#lane, this.#ready.shift() as readonly Task[]).finally(() => {
         this.#flying.delete(flight)
         this.#notify()
