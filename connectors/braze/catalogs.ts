@@ -27,7 +27,7 @@ const ACCEPTS: Readonly<Record<string, readonly Column['type'][]>> = {
   array: ['json'],
 }
 
-/** The fields of a catalog. Throws CdpError when it is not there. */
+/** The fields of a catalog. Throws CDP3200 where it is not there. */
 export async function describeCatalog(http: Http, catalog: string): Promise<readonly FieldInfo[]> {
   const { catalogs } = objectOf(await http.request({ method: 'GET', path: '/catalogs' }))
   if (!Array.isArray(catalogs)) throw new UnknownOutcome('no_list', 'Braze answered without its catalogs.')
@@ -35,7 +35,7 @@ export async function describeCatalog(http: Http, catalog: string): Promise<read
   const found = all.find(({ name }) => name === catalog)
   if (found === undefined) {
     const names = all.map(({ name }) => textIn(name)).filter((name) => name !== undefined)
-    throw new CdpError('CDP3004', `Braze has no catalog "${catalog}".`, {
+    throw new CdpError('CDP3200', `Braze has no catalog "${catalog}".`, {
       hint: `Create it first. There are: ${names.join(', ') || 'none'}.`,
     })
   }
@@ -73,6 +73,8 @@ export async function* writeItems(http: Http, catalog: string, { op, changes }: 
   )
 }
 
+const UNCONFIRMED = { code: 'unconfirmed', message: 'Braze’s reply does not say that it took the items.' }
+
 /** Sends; rejects the items that the refusal names; sends the others again, until it is taken. */
 async function* sendItems(
   http: Http,
@@ -87,7 +89,9 @@ async function* sendItems(
     const reply = await http.request({ method, path, route: '/catalogs/…/items', json: { items }, accept: [400] })
     const body = objectOf(reply)
     if (reply.status !== 400) {
-      if (body['message'] === 'success') for (const { key } of left) yield { key, result: 'accepted' }
+      const taken = body['message'] === 'success'
+      // Said of each row, for the error of a request that follows would call them not applied.
+      for (const { key } of left) yield taken ? { key, result: 'accepted' } : { key, result: 'unknown', ...UNCONFIRMED }
       return
     }
     const refused = refusedItems(body)
@@ -130,6 +134,8 @@ function wrongItem({ match, fields }: Change): Problem | undefined {
     return { code: 'bad_id', message, field: 'id' }
   }
   for (const [field, value] of Object.entries(fields)) {
+    if (isObject(value) && ['$add', '$remove'].some((edit) => Object.hasOwn(value, edit)))
+      return { code: 'bad_value', message: `${field} must be the value, not a change to it.`, field }
     const length = Array.from(typeof value === 'string' ? value : encodeJson(value)).length
     if (length > LONGEST) return { code: 'too_long', message: `${field} has ${length} characters; Braze takes ${LONGEST}.`, field }
   }
@@ -140,9 +146,14 @@ function wrongItem({ match, fields }: Change): Problem | undefined {
 export async function readItems(http: Http, catalog: string, matches: readonly Fields[]): Promise<(Fields | null)[]> {
   const found: (Fields | null)[] = []
   for (const match of matches) {
-    const path = `/catalogs/${encodeURIComponent(catalog)}/items/${encodeURIComponent(idOf(match))}`
+    const wanted = idOf(match)
+    if (!ID.test(wanted)) {
+      found.push(null)
+      continue
+    }
+    const path = `/catalogs/${encodeURIComponent(catalog)}/items/${wanted}`
     const reply = await http.request({ method: 'GET', path, route: '/catalogs/…/items/…', accept: [404] })
-    const [item] = objectsIn(objectOf(reply)['items'])
+    const item = objectsIn(objectOf(reply)['items']).find(({ id }) => id === wanted)
     const { id: _, ...fields } = item ?? {}
     found.push(reply.status === 404 || item === undefined ? null : fields)
   }

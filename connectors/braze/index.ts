@@ -4,6 +4,7 @@ import { z } from 'zod'
 import {
   type Account,
   AuthError,
+  CdpError,
   defineConnector,
   type FailedReply,
   type FieldInfo,
@@ -14,6 +15,7 @@ import {
 } from '../../src/index.ts'
 import { describeCatalog, readItems, writeItems } from './catalogs.ts'
 import { identityKey, identityOf } from './identity.ts'
+import { isObject, objectOf, objectsIn, textIn } from './json.ts'
 import { deleteProfiles, exportProfiles, fieldsOf, writeEvents, writeProfiles } from './users.ts'
 import { EVENT_FIELDS } from './values.ts'
 
@@ -99,7 +101,9 @@ export default defineConnector<Config, Options>({
     return {
       async check(): Promise<Account> {
         // Whatever a key may do, with 401 it is none.
-        await http.request({ method: 'GET', path: '/campaigns/list', query: { page: 0 }, accept: [403] })
+        const reply = await http.request({ method: 'GET', path: '/campaigns/list', query: { page: 0 }, accept: [403] })
+        // A page of the dashboard, or of a proxy, is no answer.
+        objectOf(reply)
         const { host } = new URL(base)
         const known = workspace ?? `key ${createHash('sha256').update(key).digest('hex').slice(0, 12)}`
         return { id: `${host}/${known}`, name: workspace === undefined ? host : `${workspace} (${host})` }
@@ -163,11 +167,16 @@ const PERMISSIONS: Readonly<Record<string, string>> = {
   'GET /catalogs/…/items/…': 'catalogs.get_item',
 }
 
-function failure({ status, method, route }: FailedReply): Error | undefined {
+function failure({ status, method, route, body }: FailedReply): Error | undefined {
   if (status === 401)
     return new AuthError('CDP3001', 'Braze refused the API key: the login failed.', {
       hint: 'Check the key (Settings, APIs and Identifiers), and that base_url is the REST endpoint of the instance it belongs to.',
     })
+  if (status === 404 && route.startsWith('/catalogs/') && isObject(body)) {
+    const missing = objectsIn(body['errors']).some(({ id }) => textIn(id) === 'catalog-not-found')
+    if (missing)
+      return new CdpError('CDP3200', 'Braze does not have this catalog any more.', { hint: 'Create it, or correct the option "catalog".' })
+  }
   if (status !== 403) return undefined
   const permission = PERMISSIONS[`${method} ${route}`]
   return new AuthError(

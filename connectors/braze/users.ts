@@ -35,7 +35,7 @@ export async function* writeProfiles(http: Http, { op, changes }: Batch): AsyncG
   }
   yield* track(http, 'attributes', sent, (change) => {
     const attributes = nest(change.fields)
-    const problem = wrongIdentity(change.match) ?? wrongAttribute(attributes)
+    const problem = wrongIdentity(change.match) ?? otherIdentity(change.match, attributes) ?? wrongAttribute(attributes)
     return problem ? { problem } : { object: profileOf(identityOf(change.match), change.fields, attributes, op === 'update') }
   })
 }
@@ -43,6 +43,16 @@ export async function* writeProfiles(http: Http, { op, changes }: Batch): AsyncG
 /** An e-mail or phone that is none would be dropped later, row and all. */
 const wrongIdentity = ({ email, phone }: Fields): Problem | undefined =>
   wrongAttribute({ ...(email === undefined ? {} : { email }), ...(phone === undefined ? {} : { phone }) })
+
+/** "If both email and phone are specified, email takes precedence" (Identifier resolution): it would be written to somebody else. */
+const otherIdentity = (match: Fields, attributes: Fields): Problem | undefined =>
+  match['phone'] === undefined || !Object.hasOwn(attributes, 'email')
+    ? undefined
+    : {
+        code: 'two_identifiers',
+        message: 'email can’t be written to a profile that is found by phone: Braze would look for the email.',
+        field: 'email',
+      }
 
 function profileOf({ kind, value }: Identity, fields: Fields, attributes: Fields, onlyThere: boolean): Json {
   return {
@@ -91,7 +101,9 @@ async function* track(
 /** Errors name their row by list and index; all others were taken, if the reply says so and the numbers agree. */
 function* readTracked(body: Json, status: number, list: Listed, sent: readonly Change[]): Generator<Outcome> {
   const refused = new Map<Change, string>()
-  for (const { type, input_array: array, index } of objectsIn(body['errors'])) {
+  const { errors = [] } = body
+  for (const error of Array.isArray(errors) ? (errors as readonly Value[]) : [errors]) {
+    const { type, input_array: array, index } = isObject(error) ? error : {}
     const change = array === list && typeof index === 'number' ? sent[index] : undefined
     if (change !== undefined) refused.set(change, textIn(type) ?? 'Braze refused it.')
     // It may mean any of them.
@@ -122,7 +134,7 @@ async function profilesThere(http: Http, changes: readonly Change[]): Promise<Re
   return new Set(found.keys())
 }
 
-/** Profiles by `identityKey`. Throws UnknownOutcome for a reply without the list. */
+/** Profiles by `identityKey`, without those of which there are several. Throws UnknownOutcome for a reply without the list. */
 export async function exportProfiles(http: Http, identities: readonly Identity[], fields?: readonly string[]): Promise<Map<string, Json>> {
   const found = new Map<string, Json>()
   const [{ kind } = { kind: 'external_id' as const }] = identities
@@ -135,6 +147,8 @@ export async function exportProfiles(http: Http, identities: readonly Identity[]
     const json = { ...who, ...(fields === undefined ? {} : { fields_to_export: fields }) }
     const { users } = objectOf(await http.request({ method: 'POST', path: '/users/export/ids', json }))
     if (!Array.isArray(users)) throw new UnknownOutcome('no_users', 'Braze answered an export without its users.')
+    // An e-mail or phone may be that of several: nobody says which is meant.
+    if (many === undefined && users.length > 1) continue
     for (const user of objectsIn(users)) for (const key of keysOf(kind, user, asked)) found.set(key, user)
   }
   return found

@@ -1,5 +1,5 @@
 /** What a profile, an event and a purchase take. Braze says 201 first and drops what does not fit later, so it is looked at here. */
-import { type Fields, RawJson, type Value } from '../../src/index.ts'
+import { encodeJson, type Fields, RawJson, type Value } from '../../src/index.ts'
 import { isObject, type Problem } from './json.ts'
 
 type Check = (value: Value) => string | undefined
@@ -14,7 +14,12 @@ const like =
   (pattern: RegExp, what: string): Check =>
   (value) =>
     typeof value === 'string' && pattern.test(value) ? undefined : `must be ${what}`
-const time = like(/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/, 'a date or time in ISO 8601')
+/** A text of this form that is on the calendar. */
+const dated =
+  (pattern: RegExp, what: string): Check =>
+  (value) =>
+    typeof value === 'string' && pattern.test(value) && !Number.isNaN(Date.parse(value)) ? undefined : `must be ${what}`
+const time = dated(/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/, 'a date or time in ISO 8601')
 const any: Check = () => undefined
 
 /** "String … 255 characters maximum" and attribute names likewise; longer texts are cut there ("User attributes object"). */
@@ -28,7 +33,7 @@ const PROFILE: Readonly<Record<string, Check>> = {
   current_location: (value) => (isObject(value) ? undefined : 'must be an object with longitude and latitude'),
   date_of_first_session: time,
   date_of_last_session: time,
-  dob: like(/^\d{4}-\d{2}-\d{2}$/, 'a date, YYYY-MM-DD'),
+  dob: dated(/^\d{4}-\d{2}-\d{2}$/, 'a date, YYYY-MM-DD'),
   email: like(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, 'an e-mail address'),
   email_click_tracking_disabled: flag,
   email_open_tracking_disabled: flag,
@@ -51,6 +56,10 @@ const PROFILE: Readonly<Record<string, Check>> = {
 
 export const PROFILE_FIELDS = Object.keys(PROFILE)
 
+/** The check of a field, which may be called `constructor`. */
+const named = (checks: Readonly<Record<string, Check>>, field: string): Check | undefined =>
+  Object.hasOwn(checks, field) ? checks[field] : undefined
+
 /** They say whose profile it is, or how it is written: the match does. */
 const RESERVED = ['external_id', 'user_alias', 'braze_id', 'app_id', 'push_token_import', '_update_existing_only', '_merge_objects']
 
@@ -59,7 +68,7 @@ export function wrongAttribute(attributes: Fields): Problem | undefined {
   for (const [field, value] of Object.entries(attributes)) {
     if (RESERVED.includes(field)) return problem(field, 'is no attribute; a profile is found by `match`')
     if (value === null) continue
-    const said = (PROFILE[field] ?? custom(field))(value)
+    const said = (named(PROFILE, field) ?? custom(field))(value)
     if (said !== undefined) return problem(field, said)
   }
   return undefined
@@ -70,15 +79,61 @@ const custom =
   (value) => {
     if (field.startsWith('$') || field === '') return 'can’t be the name of an attribute'
     if (lengthOf(field) > LONGEST) return `has a name of more than ${LONGEST} characters`
-    if (typeof value === 'string') return lengthOf(value) > LONGEST ? tooLong(value) : undefined
-    if (!Array.isArray(value)) return undefined
-    const items = value as readonly Value[]
-    if (items.length > MOST_ITEMS) return `has ${items.length} items; Braze keeps ${MOST_ITEMS}`
-    const long = items.find((item) => typeof item === 'string' && lengthOf(item) > LONGEST)
-    return long === undefined ? undefined : tooLong(long as string)
+    if (Array.isArray(value) && value.length > MOST_ITEMS) return `has ${value.length} items; Braze keeps ${MOST_ITEMS}`
+    // Of all ways to edit a value these count again when a request is repeated.
+    if (isObject(value) && ['inc', '$add'].some((edit) => Object.hasOwn(value, edit))) return 'must be the value, not a change to it'
+    return within(value, badKey) ?? tooLarge(value)
   }
 
-const EVENT: Readonly<Record<string, Check>> = { name: text, time, properties: object, app_id: text }
+/** "Objects have a maximum size of 100 KB" (Nested custom attributes), and so have the properties of an event. */
+const MOST_BYTES = 100_000
+
+const tooLarge = (value: Value): string | undefined => {
+  if (!isObject(value) && !Array.isArray(value)) return undefined
+  const bytes = Buffer.byteLength(encodeJson(value))
+  return bytes > MOST_BYTES ? `has ${bytes} bytes; Braze keeps ${MOST_BYTES}` : undefined
+}
+
+/** Looks into lists and objects for texts that are too long and for names that can't be. */
+function within(value: Value, bad: (key: string) => string | undefined): string | undefined {
+  if (typeof value === 'string') return lengthOf(value) > LONGEST ? tooLong(value) : undefined
+  if (typeof value !== 'object' || value === null || value instanceof RawJson) return undefined
+  for (const [key, item] of Object.entries(value)) {
+    const said = (Array.isArray(value) ? undefined : bad(key)) ?? within(item, bad)
+    if (said !== undefined) return said
+  }
+  return undefined
+}
+
+/** `$time` marks a time ("Nested custom attributes"), the others edit lists in a way that can be repeated ("Arrays of objects"). */
+const MARKS = ['$time', '$remove', '$update', '$identifier_key', '$identifier_value', '$new_object']
+
+/** Names inside an attribute ("Nested custom attributes", limitations). */
+const badKey = (key: string): string | undefined =>
+  lengthOf(key) > LONGEST || /[ .]/.test(key) || (key.startsWith('$') && !MARKS.includes(key))
+    ? `has the name ${JSON.stringify(key)} inside; Braze takes none with spaces, dots or $, nor of more than ${LONGEST} characters`
+    : undefined
+
+/** "Non-empty strings less than or equal to 255 characters, with no leading dollar signs" (Custom event properties). */
+const badProperty = (key: string): string | undefined =>
+  key === '' || key.startsWith('$') || lengthOf(key) > LONGEST
+    ? `has the name ${JSON.stringify(key)} inside; Braze takes 1 to ${LONGEST} characters without a leading $`
+    : undefined
+
+/** "Reserved keys … can't be used" and "up to 256 distinct properties" (Custom event properties). */
+const MOST_PROPERTIES = 256
+const properties =
+  (...reserved: readonly string[]): Check =>
+  (value) => {
+    if (!isObject(value)) return 'must be an object'
+    const names = Object.keys(value)
+    if (names.length > MOST_PROPERTIES) return `has ${names.length} members; Braze keeps ${MOST_PROPERTIES}`
+    const taken = names.find((name) => reserved.includes(name))
+    if (taken !== undefined) return `can’t have ${taken}, a name that Braze reserves`
+    return within(value, badProperty) ?? tooLarge(value)
+  }
+
+const EVENT: Readonly<Record<string, Check>> = { name: text, time, properties: properties('time', 'event_name'), app_id: text }
 
 /** "quantity … must be <= 100", "currency … ISO 4217 Alphabetic Currency Code" ("Purchase object"). */
 const PURCHASE: Readonly<Record<string, Check>> = {
@@ -88,7 +143,7 @@ const PURCHASE: Readonly<Record<string, Check>> = {
   quantity: (value) =>
     typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 100 ? undefined : 'must be a whole number from 1 to 100',
   time,
-  properties: object,
+  properties: properties('time', 'product_id', 'quantity', 'event_name', 'price', 'currency'),
   app_id: text,
 }
 
@@ -102,15 +157,11 @@ export function wrongEvent(kind: 'events' | 'purchases', fields: Fields): Proble
   if (missing !== undefined) return { code: 'missing', message: `${missing} is missing.`, field: missing }
   const checks = kind === 'events' ? EVENT : PURCHASE
   for (const [field, value] of Object.entries(fields)) {
-    const check = checks[field]
+    const check = named(checks, field)
     const said = check === undefined ? `is no field of ${kind}; put it into properties` : check(value)
     if (said !== undefined) return problem(field, said)
   }
   return undefined
-}
-
-function object(value: Value): string | undefined {
-  return isObject(value) ? undefined : 'must be an object'
 }
 
 const problem = (field: string, said: string): Problem => ({ code: 'bad_value', message: `${field} ${said}.`, field })

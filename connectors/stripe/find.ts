@@ -1,5 +1,5 @@
 /** Finds customers: by their own id, by e-mail (a list, always up to date) or by metadata (the search, which lags). */
-import { type Fields, type Http, type HttpReply, Refused, UnknownOutcome, type Value } from '../../src/index.ts'
+import { encodeJson, type Fields, type Http, type HttpReply, Refused, UnknownOutcome, type Value } from '../../src/index.ts'
 import { isHash, textOf } from './form.ts'
 
 export type Customer = Readonly<Record<string, Value>> & { readonly id: string }
@@ -36,11 +36,14 @@ export function createFinder(http: Http, now: () => number): Finder {
         has_more: more,
         next_page: page,
       } = objectOf(await http.request({ method: 'GET', path, query: { ...query, ...next, limit: PAGE } }))
-      if (!Array.isArray(data)) throw new UnknownOutcome('no_list', `GET ${path} answered without a list.`)
-      all.push(...(data as Customer[]).map(keep))
+      if (!Array.isArray(data) || !data.every(isCustomer))
+        throw new UnknownOutcome('no_list', `GET ${path} answered without a list of customers.`)
+      all.push(...data.map(keep))
       const last = all.at(-1)
       if (more !== true || last === undefined) return all
+      const before = encodeJson(next)
       next = typeof page === 'string' ? { page } : { starting_after: last.id }
+      if (encodeJson(next) === before) throw new UnknownOutcome('no_end', `GET ${path} answers the same page again.`)
     }
   }
 
@@ -80,8 +83,12 @@ export function createFinder(http: Http, now: () => number): Finder {
 async function byId(http: Http, id: string): Promise<Customer[]> {
   const path = `/v1/customers/${encodeURIComponent(id)}`
   const reply = await http.request({ method: 'GET', path, route: '/v1/customers/…', accept: [404] })
-  if (reply.status === 404) return []
   const customer = objectOf(reply)
+  if (reply.status === 404) {
+    if (isMissing(customer)) return []
+    // A proxy, or a wrong base_url, knows nothing of customers.
+    throw new Refused('http_404', 'Stripe answered 404, but not that the customer is missing: is base_url right?', 404)
+  }
   // A deleted customer is still answered, as such.
   return customer['deleted'] === true ? [] : [customer as Customer]
 }
@@ -102,6 +109,12 @@ function valueOf(customer: Customer, name: string): string | undefined {
 
 /** A text in a search query ("Search query language"). */
 const quoted = (text: string): string => `'${text.replaceAll(/['\\]/g, '\\$&')}'`
+
+const isCustomer = (value: Value): value is Customer => isHash(value) && typeof value['id'] === 'string'
+
+/** An error that says that the customer itself is missing, not something that a parameter names. */
+export const isMissing = ({ error }: Readonly<Record<string, Value>>): boolean =>
+  isHash(error) && error['code'] === 'resource_missing' && (error['param'] ?? 'id') === 'id'
 
 /** The reply's object. Throws UnknownOutcome when it is none. */
 export function objectOf(reply: HttpReply): Readonly<Record<string, Value>> {

@@ -13,7 +13,7 @@ import {
   UnknownOutcome,
   type Value,
 } from '../../src/index.ts'
-import { type Customer, createFinder, type Finder, objectOf } from './find.ts'
+import { type Customer, createFinder, type Finder, isMissing, objectOf } from './find.ts'
 import { FIELDS, fieldOf, flat, formOf, isHash } from './form.ts'
 
 /** The version that these parameters and replies are of; without it the account's own would decide. */
@@ -114,6 +114,9 @@ async function* send(http: Http, finder: Finder, change: Change): AsyncGenerator
   const { key, op, match, previousMatch, remoteId } = change
   if ('id' in match && op !== 'update' && op !== 'delete')
     return yield rejected(key, 'id_needs_update', 'Stripe gives customers their ids: match by id in mode update.', 'id')
+  // What Stripe makes of such an e-mail is not documented: one that it trims would not be found again, and be made twice.
+  if (op !== 'delete' && typeof match['email'] === 'string' && /^\s|\s$/.test(match['email']))
+    return yield rejected(key, 'bad_email', 'The e-mail begins or ends with white space: trim it in the model.', 'email')
   // By the id of an earlier write a customer is found whatever became of its e-mail; where `id` is the match it says which.
   const known = 'id' in match || op === 'insert' ? null : remoteId
   if (known !== null) {
@@ -142,8 +145,8 @@ async function apply(http: Http, { key, op, match, fields, previousMatch }: Chan
   const at = { path: `/v1/customers/${encodeURIComponent(id)}`, route: '/v1/customers/…', accept: [400, 402, 404] }
   if (op === 'delete') {
     const reply = await http.request({ method: 'DELETE', ...at })
-    if (reply.status === 404) return 'gone'
     const body = objectOf(reply)
+    if (reply.status === 404 && isMissing(body)) return 'gone'
     if (reply.status >= 400) return refused(key, body)
     return body['deleted'] === true && body['id'] === id ? { key, result: 'ok', remoteId: id } : unconfirmed(key)
   }
@@ -154,7 +157,7 @@ async function apply(http: Http, { key, op, match, fields, previousMatch }: Chan
   const body = objectOf(reply)
   if (reply.status === 404 && isMissing(body)) return 'gone'
   if (reply.status >= 400) return refused(key, body)
-  return body['id'] === id ? { key, result: 'ok', remoteId: id } : unconfirmed(key)
+  return body['id'] === id && body['deleted'] !== true ? { key, result: 'ok', remoteId: id } : unconfirmed(key)
 }
 
 async function create(http: Http, { key, id, match, fields, onCreate }: Change): Promise<Outcome> {
@@ -173,10 +176,6 @@ async function create(http: Http, { key, id, match, fields, onCreate }: Change):
   const { id: remoteId } = body
   return typeof remoteId === 'string' && remoteId !== '' ? { key, result: 'ok', remoteId } : unconfirmed(key)
 }
-
-/** The customer itself is missing, not something that a parameter names. */
-const isMissing = ({ error }: Readonly<Record<string, Value>>): boolean =>
-  isHash(error) && error['code'] === 'resource_missing' && (error['param'] ?? 'id') === 'id'
 
 function refused(key: string, { error }: Readonly<Record<string, Value>>): Outcome {
   const { type, code, message, param } = isHash(error) ? error : {}

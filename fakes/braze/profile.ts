@@ -58,7 +58,7 @@ const MOST_ITEMS = 500
 export function setAttributes(profile: Profile, object: Attributes): void {
   for (const [name, value] of Object.entries(object)) {
     if (NOT_ATTRIBUTES.has(name)) continue
-    const fits = STANDARD[name]
+    const fits = Object.hasOwn(STANDARD, name) ? STANDARD[name] : undefined
     if (fits === undefined) setCustom(profile.custom_attributes, name, value, object['_merge_objects'] === true)
     else if (value === null) delete profile[name]
     else if (fits(value)) profile[name] = value

@@ -177,6 +177,13 @@ function track(request: FakeRequest, control: FakeControl, take: Readonly<Record
   return success(201, { ...counts, ...shown })
 }
 
+/** Names that properties can't have (Custom event properties, Reserved keys). */
+const RESERVED: Readonly<Record<(typeof ARRAYS)[number], readonly string[]>> = {
+  attributes: [],
+  events: ['time', 'event_name'],
+  purchases: ['time', 'product_id', 'quantity', 'event_name', 'price', 'currency'],
+}
+
 /** What Braze sees at once; the rest it drops later without a word. */
 function wrongWith(array: (typeof ARRAYS)[number], object: Attributes): string | undefined {
   if (typeof object !== 'object' || object === null || Array.isArray(object)) return 'must be an object'
@@ -195,10 +202,11 @@ function wrongWith(array: (typeof ARRAYS)[number], object: Attributes): string |
         : undefined
   const time = (): string | undefined =>
     typeof object['time'] === 'string' && !Number.isNaN(Date.parse(object['time'])) ? undefined : "'time' must be a valid ISO 8601 time"
-  const properties = (): string | undefined =>
-    object['properties'] === undefined || (typeof object['properties'] === 'object' && !Array.isArray(object['properties']))
-      ? undefined
-      : "'properties' must be an object"
+  const properties = (): string | undefined => {
+    const { properties: given = {} } = object
+    if (typeof given !== 'object' || given === null || Array.isArray(given)) return "'properties' must be an object"
+    return Object.keys(given).some((name) => RESERVED[array].includes(name)) ? "Invalid 'properties' field" : undefined
+  }
   if (array === 'events') return text('name') ?? time() ?? properties()
   if (array === 'purchases') {
     const { currency, price, quantity } = object

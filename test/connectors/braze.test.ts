@@ -64,7 +64,9 @@ async function trial(more: Record<string, unknown>, work: (trial: Trial) => Prom
 /** A server that answers every POST with this. */
 async function against(status: number, body: unknown, work: (base_url: string) => Promise<void>): Promise<void> {
   const server = createServer((request, response) => {
-    request.resume().on('end', () => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body)))
+    request
+      .resume()
+      .on('end', () => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body) ?? '<html>'))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   try {
@@ -101,6 +103,12 @@ describe('the account', () => {
   ])('of the key %s lacks for %s, %s, a permission that is named', async (api_key, object, _, op, row, permission) => {
     const { error } = await write(open({ api_key }), rows(object, op, row))
     expect(error).toMatchObject({ code: 'CDP3002', message: `Braze: the API key lacks the permission ${permission}.` })
+  })
+
+  it('is not proved by a page of HTML', async () => {
+    await against(200, undefined, async (base_url) => {
+      await expect(open({ base_url }).check()).rejects.toMatchObject({ name: 'UnknownOutcome', code: 'not_json' })
+    })
   })
 
   it('must have the endpoint of its instance', () => {
@@ -164,6 +172,14 @@ describe('a profile', () => {
     ['plan', { plan: 'x'.repeat(256) }, /256 characters; Braze keeps 255/],
     ['tags', { tags: ['x'.repeat(256)] }, /256 characters/],
     ['tags', { tags: Array.from({ length: 501 }, () => 'x') }, /501 items; Braze keeps 500/],
+    ['address', { address: { city: 'x'.repeat(256) } }, /256 characters/],
+    ['address', { address: { 'post code': '1010' } }, /"post code" inside/],
+    ['address', { 'address.a\\.b': '1010' }, /"a.b" inside/],
+    ['pets', { pets: [{ $name: 'Rex' }] }, /"\$name" inside/],
+    ['pets', { pets: Array.from({ length: 500 }, () => ({ name: 'x'.repeat(200) })) }, /bytes; Braze keeps 100000/],
+    ['visits', { visits: { inc: 1 } }, /not a change to it/],
+    ['pets', { pets: { $add: [{ name: 'Rex' }] } }, /not a change to it/],
+    ['dob', { dob: '2026-13-01' }, /YYYY-MM-DD/],
     ['$x', { $x: 1 }, /name of an attribute/],
     ['n'.repeat(256), { ['n'.repeat(256)]: 1 }, /name of more than 255/],
     ['external_id', { external_id: 'b' }, /found by `match`/],
@@ -175,6 +191,23 @@ describe('a profile', () => {
       { key: 'k1', result: 'accepted' },
     ])
     expect(outcomes[0]?.['message']).toMatch(says)
+  })
+
+  it('may have attributes called as what every object has, and lists that are edited in a repeatable way', async () => {
+    const fields = { constructor: 'x', toString: 'y', $: undefined, born: { at: { $time: '1969-07-20T20:17:40Z' } }, tags: { add: ['a'] } }
+    const { $: _, ...all } = fields
+    const own = JSON.parse(`{"__proto__":"z","deep.__proto__":"w"}`) as Fields
+    expect(await send('users', 'upsert', [u('a'), { ...all, ...own }])).toEqual([{ key: 'k0', result: 'accepted' }])
+    expect(served.exchanges.at(-1)?.request.text).toContain('"__proto__":"z"')
+    expect(users()).toMatchObject([{ custom_attributes: { constructor: 'x', tags: ['a'] } }])
+  })
+
+  it('found by phone is not written an e-mail, for Braze would look for that', async () => {
+    await send('users', 'upsert', [u('other'), { email: 'ada@example.com' }])
+    const row: Row = [{ phone: '+15551234567' }, { email: 'ada@example.com', plan: 'pro' }]
+    expect(await send('users', 'upsert', row)).toMatchObject([{ result: 'rejected', code: 'two_identifiers', field: 'email' }])
+    expect(users()).toHaveLength(1)
+    expect(users()[0]?.['custom_attributes']).toEqual({})
   })
 
   it('is rejected for an e-mail in the match that is none', async () => {
@@ -246,6 +279,14 @@ describe('a profile', () => {
   })
 })
 
+describe('a profile read back', () => {
+  it('by an e-mail that several have is none', async () => {
+    await against(201, { message: 'success', users: [{ external_id: 'a' }, { external_id: 'b' }] }, async (base_url) => {
+      expect(await open({ base_url }).read?.('users', [{ email: 'a@example.com' }])).toEqual([null])
+    })
+  })
+})
+
 describe('a reply to several rows', () => {
   const two = [
     [u('a'), { plan: 'pro' }],
@@ -289,6 +330,9 @@ describe('a reply to several rows', () => {
 
   it.each<[string, object]>([
     ['has an error that names no row', { message: 'success', attributes_processed: 1, errors: [{ type: 'bad' }] }],
+    ['has an error that is a text', { message: 'success', attributes_processed: 2, errors: ['bad'] }],
+    ['has errors that are no list', { message: 'success', attributes_processed: 2, errors: { type: 'bad' } }],
+    ['has an error that is null', { message: 'success', attributes_processed: 2, errors: [null] }],
     ['counts fewer than were sent', { message: 'success', attributes_processed: 1 }],
     ['does not say success', { attributes_processed: 2 }],
   ])('that %s leaves its rows unknown', async (_, body) => {
@@ -321,6 +365,18 @@ describe('events and purchases', () => {
     ['events', { ...event, time: 'yesterday' }, 'time', /ISO 8601/],
     ['events', { ...event, name: 'x'.repeat(256) }, 'name', /256 characters/],
     ['events', { ...event, properties: 'x' }, 'properties', /an object/],
+    ['events', { ...event, 'properties.note': 'x'.repeat(256) }, 'properties', /256 characters/],
+    ['events', { ...event, 'properties.$note': 'x' }, 'properties', /"\$note" inside/],
+    ['events', { ...event, 'properties.time': 'x' }, 'properties', /time, a name that Braze reserves/],
+    ['purchases', { ...purchase, 'properties.price': 1 }, 'properties', /price, a name that Braze reserves/],
+    [
+      'events',
+      { ...event, properties: Object.fromEntries(Array.from({ length: 257 }, (_, i) => [`p${i}`, i])) },
+      'properties',
+      /257 members/,
+    ],
+    ['events', { ...event, constructor: 'x' }, 'constructor', /put it into properties/],
+    ['events', { ...event, time: '2026-13-01' }, 'time', /ISO 8601/],
     ['events', { ...event, plan: 'x' }, 'plan', /put it into properties/],
     ['purchases', { ...purchase, currency: 'Euro' }, 'currency', /ISO 4217/],
     ['purchases', { ...purchase, price: '9.50' }, 'price', /a number/],
@@ -360,7 +416,7 @@ describe('a catalog', () => {
     await trial(catalog({ catalog: 'nowhere' }), async (it) => {
       const { code, stdout, stderr } = await it.run()
       expect(code).toBe(1)
-      expect(stdout + stderr).toMatch(/no catalog "nowhere".*products, companies/s)
+      expect(stdout + stderr).toMatch(/CDP3200.*no catalog "nowhere".*products, companies/s)
     })
     await trial(catalog({}), async (it) => {
       expect((await it.command('validate')).stderr).toContain('the name of the catalog')
@@ -426,6 +482,51 @@ describe('a catalog', () => {
         outcomes: [],
         error,
       })
+    })
+  })
+
+  it('that is gone meanwhile ends the run', async () => {
+    const errors = [
+      { id: 'catalog-not-found', message: 'Could not find catalog', parameters: ['catalog_name'], parameter_values: ['products'] },
+    ]
+    await against(404, { errors, message: 'Invalid Request' }, async (base_url) => {
+      const { outcomes, error } = await write(open({ base_url }), rows('catalog-items', 'upsert', [{ id: 'a' }, {}], [{ id: 'b' }, {}]))
+      expect([outcomes, error]).toMatchObject([[], { code: 'CDP3200' }])
+    })
+  })
+
+  it('that does not say that it took new items leaves them unknown before it is asked to change others', async () => {
+    const made: string[] = []
+    const server = createServer((request, response) => {
+      made.push(request.method ?? '')
+      const [status, body] = request.method === 'PUT' ? [202, {}] : [429, { message: 'slow down' }]
+      request.resume().on('end', () => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body)))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    try {
+      const base_url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+      const both = rows('catalog-items', 'upsert', [{ id: 'a' }, {}], [{ id: 'b' }, { name: 'B' }, { changed: ['name'] }])
+      const { outcomes, error } = await write(open({ base_url }), both)
+      expect(made).toEqual(['PUT', 'PATCH'])
+      expect([outcomes, error]).toMatchObject([[{ key: 'k0', result: 'unknown' }], { name: 'RateLimited' }])
+    } finally {
+      server.close()
+    }
+  })
+
+  it.each(['$add', '$remove'])('takes values, and not %s, which changes one', async (edit) => {
+    const outcomes = await send('catalog-items', 'upsert', [{ id: 'a' }, { tags: { [edit]: ['x'] } }])
+    expect(outcomes).toMatchObject([{ result: 'rejected', field: 'tags' }])
+  })
+
+  it('is read by ids that it can have, and believed about those only', async () => {
+    await against(200, { items: [{ id: 'other', name: 'X' }] }, async (base_url) => {
+      expect(await open({ base_url }).read?.('catalog-items', [{ id: '..' }, { id: 'a/b' }, { id: 'a' }, { id: 'other' }])).toEqual([
+        null,
+        null,
+        null,
+        { name: 'X' },
+      ])
     })
   })
 

@@ -225,6 +225,29 @@ describe('a customer', () => {
     expect(customers()).toMatchObject([{ name: 'B' }])
   })
 
+  it.each([' ada@example.com', 'ada@example.com\u00a0'])('with the e-mail %j is neither sought nor made', async (email) => {
+    expect(await send('upsert', { email }, { name: 'Ada' })).toMatchObject({ result: 'rejected', code: 'bad_email', field: 'email' })
+    expect(served.exchanges).toEqual([])
+  })
+
+  it.each(['cus_1/sources', '..', 'a b%2F?x=1#y', 'search', 'Zoë', 'x'.repeat(300)])('with the id %j is not there', async (id) => {
+    const { outcomes, error } = await write(open(), one('update', { id }, { name: 'B' }))
+    expect(error?.name ?? (outcomes[0] as { result: string }).result).toMatch(/^(absent|Refused)$/)
+    expect(customers()).toEqual([])
+  })
+
+  it.each(['a,b;c/d%\'"', 'Zoë 👩', ' spaced ', 'x'.repeat(300), 'NULL', '9007199254740993'])(
+    'with the metadata %j is found again',
+    async (value) => {
+      const match = { 'metadata.id': value }
+      const config = { api_key: KEYS.lateSearch }
+      await send('upsert', match, { name: 'A' }, {}, config)
+      await send('upsert', match, { name: 'B' }, {}, config)
+      expect(await send('upsert', match, { name: 'C' })).toMatchObject({ result: 'ok' })
+      expect(customers()).toMatchObject([{ name: 'C', metadata: { id: value } }])
+    },
+  )
+
   it('is found by nothing else', async () => {
     const { error } = await write(open(), one('upsert', { name: 'Ada' }))
     expect(error).toMatchObject({ name: 'Refused', message: expect.stringContaining('match id, email or metadata') as string })
@@ -348,6 +371,56 @@ describe('an odd reply', () => {
           code: 'unconfirmed',
         })
       },
+    )
+  })
+
+  const notFound = { error: { type: 'invalid_request_error', message: 'Unrecognized request URL (GET: /v1/customers/x).' } }
+
+  it.each<[Op, string, unknown, string | null]>([
+    ['delete', 'no customer is missing', notFound, 'cus_1'],
+    ['delete', 'the page is missing', 'not found', 'cus_1'],
+    ['update', 'no customer is missing', notFound, null],
+    ['delete', 'no customer is missing', notFound, null],
+  ])('to %s of status 404 that says that %s, does not say that the customer is gone', async (op, _, body, remoteId) => {
+    await against(
+      () => [404, body],
+      async (base_url) => {
+        const match = remoteId === null && op === 'update' ? { id: 'cus_1' } : ada
+        const { outcomes, error } = await write(open({ base_url }), one(op, match, {}, { remoteId }))
+        expect(error?.name ?? (outcomes[0] as { result: string }).result).toMatch(/^(rejected|Refused|UnknownOutcome)$/)
+      },
+    )
+  })
+
+  it.each<[string, unknown]>([
+    ['without a list', { object: 'list' }],
+    ['with null in the list', { ...list, data: [null] }],
+    ['with a customer that has no id', { ...list, data: [{ email: ada.email }] }],
+    ['with the same page again and again', { data: [{ id: 'cus_1', email: ada.email }], has_more: true }],
+    ['that is a list', []],
+  ])('%s finds nobody, and nobody is created', async (_, body) => {
+    const made: string[] = []
+    await against(
+      (method) => {
+        made.push(method)
+        return [200, body]
+      },
+      async (base_url) => {
+        for (const match of [ada, { 'metadata.id': '1' }]) {
+          const { outcomes, error } = await write(open({ base_url }), one('upsert', match))
+          expect([outcomes, error]).toMatchObject([[], { name: 'UnknownOutcome' }])
+        }
+      },
+    )
+    expect(made).not.toContain('POST')
+    expect(made.length).toBeLessThan(6)
+  })
+
+  it('that says the customer it changed is deleted confirms nothing', async () => {
+    await against(
+      () => [200, { id: 'cus_1', object: 'customer', deleted: true }],
+      async (base_url) =>
+        expect(await send('upsert', ada, { name: 'x' }, { remoteId: 'cus_1' }, { base_url })).toMatchObject({ result: 'unknown' }),
     )
   })
 
