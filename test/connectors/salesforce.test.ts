@@ -542,7 +542,7 @@ describe('a job', () => {
       const text = path.endsWith('/failedResults')
         ? `"sf__Id","sf__Error",External_Id__c\n"","${cell}","1"\n`
         : '"sf__Id","sf__Created",External_Id__c\n'
-      return /Results$/.test(path) ? { status: 200, headers: { 'content-type': 'text/csv' }, text } : undefined
+      return path.endsWith('Results') ? { status: 200, headers: { 'content-type': 'text/csv' }, text } : undefined
     })
     const { outcomes } = await write(other.open(inJobs), contacts('upsert', contact('1'), contact('2')))
     expect(results(outcomes)).toEqual([
