@@ -47,9 +47,13 @@ function failure(reply: FailedReply, region: Config['region']): Error | undefine
       hint: `Copy the access token of the app (Developer Hub > your app > Configure > Authentication), and check that the workspace is hosted in the region ${region}.`,
     })
   if (status === 403)
-    return new AuthError('CDP3002', `The app of the access token lacks the permission for ${reply.method} ${route}.`, {
-      hint: `Developer Hub > your app > Configure > Authentication > Edit: grant reading and writing of ${route.includes('tags') ? 'tags' : 'users and companies'}.`,
-    })
+    return new AuthError(
+      'CDP3002',
+      `The app of the access token lacks the permission for ${reply.method} ${route} (${said(reply.body).code}).`,
+      {
+        hint: `Developer Hub > your app > Configure > Authentication > Edit: grant reading and writing of ${route.includes('tags') ? 'tags' : 'users and companies'}.`,
+      },
+    )
   if (status >= 400 && status < 500 && ![408, 425, 429].includes(status)) {
     const { code, message } = said(reply.body)
     return new Refused(code, message, status)
@@ -93,9 +97,11 @@ export function said(body: Value | undefined): { code: string; message: string; 
 
 export const rejected = (key: string, reply: HttpReply): Outcome => ({ key, result: 'rejected', ...said(reply.json()) })
 
-/** What a 2xx says of a record: it is confirmed by its id, and by nothing less. */
-export function confirmed(key: string, reply: HttpReply): Outcome {
+/** What a 2xx says of a record: it is confirmed by its id, the one that was asked for, and by nothing less. */
+export function confirmed(key: string, reply: HttpReply, asked?: string): Outcome {
   const id = text(member(reply.json(), 'id'))
+  if (id !== undefined && asked !== undefined && id !== asked)
+    return { key, result: 'unknown', code: 'contradiction', message: 'Intercom answered with another record.' }
   if (id !== undefined) return { key, result: 'ok', remoteId: id }
   return { key, result: 'unknown', code: 'incomplete_reply', message: 'Intercom answered without the id of the record.' }
 }

@@ -30,7 +30,7 @@ export async function update(http: Http, { key, match }: Change, whole: Fields):
   if (id === undefined) return { key, result: 'absent' }
   const reply = await http.request({ method: 'PUT', path: `/companies/${part(id)}`, json: record, accept: [...BAD, 404] })
   if (reply.status === 404) return { key, result: 'absent' }
-  return reply.status < 300 ? confirmed(key, reply) : rejected(key, reply)
+  return reply.status < 300 ? confirmed(key, reply, id) : rejected(key, reply)
 }
 
 /** "This endpoint does not permanently remove the company. It archives the company record" (Delete a company). */
@@ -39,5 +39,5 @@ export async function archive(http: Http, { key, match }: Change): Promise<Outco
   if (id === undefined) return { key, result: 'ok' }
   const reply = await http.request({ method: 'DELETE', path: `/companies/${part(id)}`, accept: [...BAD, 404] })
   if (reply.status === 404) return { key, result: 'ok' }
-  return reply.status < 300 ? confirmed(key, reply) : rejected(key, reply)
+  return reply.status < 300 ? confirmed(key, reply, id) : rejected(key, reply)
 }

@@ -1,5 +1,5 @@
 /** Contacts: found, created, changed and archived one by one, for Intercom has no bulk requests for them. */
-import { type Change, type Fields, type Http, type Outcome, type Value } from '../../src/index.ts'
+import { type Change, type Fields, type Http, type Outcome, UnknownOutcome, type Value } from '../../src/index.ts'
 import { confirmed, member, objects, part, recordIn, rejected, text } from './api.ts'
 
 /** Not there: never was, archived, deleted, or (410) merged into another. */
@@ -65,7 +65,9 @@ export async function* pages(http: Http, query: Fields): AsyncIterable<Fields> {
     const pagination = { per_page: 150, ...(after === undefined ? {} : { starting_after: after }) }
     const body = (await http.request({ method: 'POST', path: '/contacts/search', json: { query, pagination } })).json()
     yield* objects(member(body, 'data'))
-    after = text(member(member(member(body, 'pages'), 'next'), 'starting_after'))
+    const next = text(member(member(member(body, 'pages'), 'next'), 'starting_after'))
+    if (next !== undefined && next === after) throw new UnknownOutcome('incomplete_reply', 'Intercom answered with the same page again.')
+    after = next
   } while (after !== undefined)
 }
 
@@ -84,8 +86,24 @@ export const ambiguous = (key: string): Outcome => ({
 export async function upsert(http: Http, { key, match, remoteId }: Change, record: Fields): Promise<Outcome> {
   if (remoteId !== null) {
     const reply = await put(http, remoteId, record)
-    if (reply.status < 300) return confirmed(key, reply)
+    if (reply.status < 300) return confirmed(key, reply, remoteId)
     if (!GONE.includes(reply.status)) return rejected(key, reply)
+  }
+  // Several leads may share an e-mail address: were an answer lost, a repeat would make another one.
+  if (record['role'] === 'lead' && text(match['external_id']) === undefined) {
+    const lead = await find(http, match)
+    if (lead === 'ambiguous') return ambiguous(key)
+    const id = text(lead?.['id'])
+    if (id === undefined)
+      return {
+        key,
+        result: 'rejected',
+        code: 'lead_by_email',
+        message: 'A new lead needs an external_id: match by it.',
+        field: 'external_id',
+      }
+    const changed = await put(http, id, record)
+    return changed.status < 300 ? confirmed(key, changed, id) : rejected(key, changed)
   }
   const made = await http.request({ method: 'POST', path: '/contacts', json: { role: 'user', ...record }, accept: [...BAD, 409] })
   if (made.status < 300) return confirmed(key, made)
@@ -103,7 +121,7 @@ export async function upsert(http: Http, { key, match, remoteId }: Change, recor
   // By e-mail the conflict names one of several.
   if (text(match['external_id']) === undefined && (await find(http, match)) === 'ambiguous') return ambiguous(key)
   const changed = await put(http, id, record)
-  return changed.status < 300 ? confirmed(key, changed) : rejected(key, changed)
+  return changed.status < 300 ? confirmed(key, changed, id) : rejected(key, changed)
 }
 
 export async function update(http: Http, { key, match, remoteId, previousMatch }: Change, record: Fields): Promise<Outcome> {
@@ -114,17 +132,18 @@ export async function update(http: Http, { key, match, remoteId, previousMatch }
     id = contact === null ? null : (text(contact['id']) ?? null)
   }
   const reply = id === null ? null : await put(http, id, record)
-  if (reply === null || GONE.includes(reply.status)) return { key, result: 'absent' }
-  return reply.status < 300 ? confirmed(key, reply) : rejected(key, reply)
+  if (id === null || reply === null || GONE.includes(reply.status)) return { key, result: 'absent' }
+  return reply.status < 300 ? confirmed(key, reply, id) : rejected(key, reply)
 }
 
 export async function remove(http: Http, { key, match, remoteId }: Change, how: 'archive' | 'delete'): Promise<Outcome> {
   const contact = await find(http, match, remoteId)
   if (contact === 'ambiguous') return ambiguous(key)
   if (contact === null) return { key, result: 'ok' }
-  const reply = await end(http, text(contact['id']) ?? '', how)
+  const id = text(contact['id']) ?? ''
+  const reply = await end(http, id, how)
   if (GONE.includes(reply.status)) return { key, result: 'ok' }
-  return reply.status < 300 ? confirmed(key, reply) : rejected(key, reply)
+  return reply.status < 300 ? confirmed(key, reply, id) : rejected(key, reply)
 }
 
 function end(http: Http, id: string, how: 'archive' | 'unarchive' | 'delete') {

@@ -79,7 +79,8 @@ export function recordOf(
     flat[name] = IDS.includes(name) ? (text(value) ?? null) : value
     if (!dates.has(name) || typeof value !== 'string') continue
     const at = SECONDS.test(value) ? Date.parse(value) : Number.NaN
-    if (Number.isNaN(at))
+    // A day that no month has would be read as one of the next month.
+    if (Number.isNaN(at) || new Date(at).toISOString().slice(0, 10) !== value.slice(0, 10))
       return { refused: { key, result: 'rejected', code: 'not_a_date', message: `"${value}" is no date.`, field: name } }
     flat[name] = Math.floor(at / 1000)
   }

@@ -10,6 +10,7 @@ import {
   type Http,
   type ObjectSpec,
   type Outcome,
+  Refused,
   UnknownOutcome,
 } from '../../src/index.ts'
 import { type Config, config, connect, member, objects, text } from './api.ts'
@@ -84,9 +85,8 @@ export default defineConnector<Config, Options>({
   limits: (_, __, object) => {
     // There are no bulk requests for contacts and companies; contacts of a set are looked for together.
     const rows = OBJECTS[object]?.membership ? contacts.MOST_SEARCHED : 1
-    // "10,000 API calls per minute … evenly distributed over 10 second periods", 1,666 in each ("Rate limiting"). A contact
-    // takes about two calls, a batch of a set up to one for each row.
-    return { rows, concurrency: 8, windows: [{ requests: rows === 1 ? 800 : 30, seconds: 10 }] }
+    // "10,000 API calls per minute … evenly distributed over 10 second periods", 1,666 in each ("Rate limiting").
+    return { rows, concurrency: 8, windows: [{ requests: 1600, seconds: 10 }] }
   },
   validate: ({ options: { tag: name } }, object) =>
     object === 'tags' && name === undefined ? [{ path: ['tag'], message: 'is needed: the name of the tag' }] : [],
@@ -165,14 +165,29 @@ const idOf = (record: Fields | null | 'ambiguous'): string | null =>
 
 const lower = (value: Fields[string] | undefined): string => (text(value) ?? '').trim().toLowerCase()
 
+/** What `lookup` finds records by. */
+const FOUND_BY: Readonly<Record<string, readonly string[]>> = {
+  contacts: ['external_id', 'email'],
+  companies: ['company_id', 'name'],
+  admins: ['email', 'name'],
+  tags: ['name'],
+}
+
 /** Ids of contacts, companies, admins (owners) and tags. Admins and tags are few: all are read. */
 async function lookup(http: Http, object: string, matches: readonly Fields[]): Promise<(string | null)[]> {
+  const by = Object.hasOwn(FOUND_BY, object) ? FOUND_BY[object] : undefined
+  if (by === undefined)
+    throw new Refused('unknown_object', `Intercom’s ${object} can’t be looked up: \`lookup\` is ${Object.keys(FOUND_BY).join(', ')}.`, 0)
+  if (!matches.every((match) => by.some((name) => name in match)))
+    throw new Refused('unknown_match', `Intercom’s ${object} are looked up by ${by.join(' or ')}.`, 0)
   if (object === 'companies') return (await one(matches, (match) => companies.find(http, match))).map(idOf)
   if (object === 'contacts') return (await contacts.findMany(http, matches)).map(idOf)
   const [path, name] = object === 'admins' ? ['/admins', 'admins'] : ['/tags', 'data']
   const list = objects(member((await http.request({ method: 'GET', path })).json(), name))
   return matches.map((match) => {
-    const found = list.filter((record) => Object.entries(match).every(([name, value]) => lower(record[name]) === lower(value)))
+    const found = list.filter((record) =>
+      Object.entries(match).every(([name, value]) => lower(value) !== '' && lower(record[name]) === lower(value)),
+    )
     return found.length === 1 ? idOf(found[0] ?? null) : null
   })
 }

@@ -1,5 +1,5 @@
 /** Sets of contacts: those that have a tag, and those of a company. */
-import { type Batch, type Change, type Fields, type Http, type Outcome, UnknownOutcome } from '../../src/index.ts'
+import { type Batch, type Change, type Fields, type Http, type Outcome, Refused, UnknownOutcome } from '../../src/index.ts'
 import { member, objects, part, rejected, text } from './api.ts'
 import { find as findCompany } from './companies.ts'
 import { ambiguous, findMany, pages } from './contacts.ts'
@@ -11,6 +11,8 @@ const personOf = (match: Fields): Fields => Object.fromEntries(Object.entries(ma
  * put there is taken out again under whatever e-mail address that contact has by now.
  */
 async function contactsOf(http: Http, { changes, op }: Batch): Promise<(readonly [Change, string | Outcome])[]> {
+  if (changes.some(({ match }) => Object.keys(personOf(match)).length === 0))
+    throw new Refused('no_contact', 'The match names no contact: add external_id or email to it.', 0)
   const known = (change: Change): string | null => (op === 'delete' ? change.remoteId : null)
   const open = changes.filter((change) => known(change) === null)
   const people = await findMany(

@@ -27,7 +27,7 @@ export async function find(http: Http, kind: Kind, wanted: readonly Wanted[]): P
     for (const values of lists([...places.keys()])) {
       const records = await many(http, kind, { [query]: values.join(',') })
       for (const i of values.flatMap((value) => places.get(value) ?? [])) {
-        found[i] = records.find((record) => isMatch(record, wanted[i]?.match ?? {})) ?? null
+        found[i] = matching(records, wanted[i]?.match ?? {}) ?? null
         if (found[i] === null && query === 'ids') toSearch.add(i)
       }
     }
@@ -82,18 +82,18 @@ async function search(http: Http, kind: Kind, match: Fields): Promise<Fields | n
     externalId !== undefined
       ? { external_id: externalId }
       : email !== undefined
-        ? { query: `email:"${email.replaceAll('"', '')}"` }
+        ? { query: `email:"${email.trim().replaceAll('"', '')}"` }
         : name !== undefined
           ? { name }
           : null
   if (query === null) return null
   const records = recordsOf(kind, (await http.request({ method: 'GET', path: `/api/v2/${kind}s/search`, query })).json())
-  const found = records.find((record) => isMatch(record, match))
+  const found = matching(records, match)
   if (found !== undefined || email === undefined || externalId !== undefined) return found ?? null
   // It may be another address of one of these users.
   for (const record of records) {
     const addresses = await identities(http, text(record['id']) ?? '')
-    if (addresses.some(({ value }) => same(value, email))) return record
+    if (addresses.some(({ value }) => same(value, email.trim()))) return record
   }
   return null
 }
@@ -104,8 +104,14 @@ function recordsOf(kind: Kind, reply: Value): Fields[] {
   return records.filter((record) => record['active'] !== false)
 }
 
-const isMatch = (record: Fields, match: Fields): boolean =>
-  Object.entries(match).every(([name, value]) => same(text(record[name]), text(value)?.trim()))
+/** The record that agrees with all of the match. No document says what becomes of white space at the ends: it counts where it tells two apart. */
+function matching(records: readonly Fields[], match: Fields): Fields | undefined {
+  const fields = Object.entries(match)
+  return (
+    records.find((record) => fields.every(([name, value]) => same(text(record[name]), text(value)))) ??
+    records.find((record) => fields.every(([name, value]) => same(text(record[name])?.trim(), text(value)?.trim())))
+  )
+}
 
 export interface Identity {
   readonly id: string

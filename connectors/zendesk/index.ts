@@ -13,6 +13,7 @@ import {
   type JobToken,
   type ObjectSpec,
   type Outcome,
+  Refused,
 } from '../../src/index.ts'
 import { madePrimary, settled, wantedEmail } from './email.ts'
 import { describe, fieldsOf, type Kind, kindOf, recordOf } from './fields.ts'
@@ -47,8 +48,11 @@ const OBJECTS: Readonly<Record<string, ObjectSpec>> = {
   },
 }
 
-/** A batch takes about so many requests: the job, a look at what is there, and questions about the job. */
-const REQUESTS_PER_BATCH = 8
+/** The part of the plan's requests that a sync takes; the rest is for whoever else works with the account. */
+const SHARE = 3 / 4
+
+/** What `lookup` finds records by. */
+const FOUND_BY: Readonly<Record<Kind, readonly string[]>> = { user: ['external_id', 'email'], organization: ['external_id', 'name'] }
 
 export default defineConnector<Config, Record<string, never>>({
   name: 'zendesk',
@@ -62,7 +66,8 @@ export default defineConnector<Config, Record<string, never>>({
     rows: 100,
     // At most 30 jobs of an account may be queued or running ("Rate limits", Job limit): others want some of them too.
     concurrency: 4,
-    windows: [{ requests: Math.max(1, Math.floor(requests_per_minute / REQUESTS_PER_BATCH)), seconds: 60 }],
+    // "Rate limits": requests per minute by plan; looks at what is there and questions about jobs count as well.
+    windows: [{ requests: Math.floor(requests_per_minute * SHARE), seconds: 60 }],
     timeout: 60_000,
   }),
   open(settings, io) {
@@ -73,14 +78,7 @@ export default defineConnector<Config, Record<string, never>>({
       describe: (object) => describe(http, kindOf(object)),
       write: (batch) => (batch.op === 'delete' ? remove(account, batch) : save(account, batch)),
       resume: (token, batch) => results(account, jobsOf(token), batch),
-      lookup: async (object, matches) =>
-        (
-          await find(
-            http,
-            kindOf(object),
-            matches.map((match) => ({ match })),
-          )
-        ).map((record) => text(record?.['id']) ?? null),
+      lookup: (object, matches) => lookup(http, object, matches),
       read: async (object, matches) =>
         (
           await find(
@@ -113,6 +111,21 @@ async function check(http: Http, subdomain: string): Promise<Account> {
   // Zendesk tells no number of the account; the subdomain is what everything of it is addressed by.
   const name = subdomain.toLowerCase()
   return { id: name, name: `${name}.zendesk.com` }
+}
+
+async function lookup(http: Http, object: string, matches: readonly Fields[]): Promise<(string | null)[]> {
+  if (!Object.hasOwn(OBJECTS, object))
+    throw new Refused('unknown_object', `Zendesk’s ${object} can’t be looked up: \`lookup\` is users or organizations.`, 0)
+  const kind = kindOf(object)
+  const by = FOUND_BY[kind]
+  if (!matches.every((match) => by.some((name) => name in match)))
+    throw new Refused('unknown_match', `Zendesk’s ${object} are looked up by ${by.join(' or ')}.`, 0)
+  const found = await find(
+    http,
+    kind,
+    matches.map((match) => ({ match })),
+  )
+  return found.map((record) => text(record?.['id']) ?? null)
 }
 
 interface Row {

@@ -30,7 +30,9 @@ const FIRST_WAIT_MS = 100
 const LONGEST_WAIT_MS = 5000
 /** After this the job is asked about later: by the engine, or by the next run. */
 const PATIENCE_MS = 300_000
-/** "Only a certain number of jobs can be queued or running" is 429, so a job that was begun ends in one of these ("Job Statuses"). */
+/** A job that was begun a moment ago may not be known everywhere: one that is missing is asked about so often. */
+const LOOKS_FOR_MISSING = 3
+/** "queued", "working", "failed" and "completed" ("Job Statuses"); older accounts also show "killed". */
 const ENDED = ['completed', 'failed', 'killed']
 
 /** The job that a request began. */
@@ -47,17 +49,19 @@ export const jobsOf = (token: string): readonly Job[] => JSON.parse(token) as re
 export async function* follow(http: Http, io: ConnectorIO, jobs: readonly Job[]): AsyncIterable<readonly [Job, Fields | null]> {
   const open = new Map(jobs.map((job) => [job.id, job]))
   const until = io.now() + PATIENCE_MS
+  let looks = 0
   for (let wait = FIRST_WAIT_MS; open.size > 0; wait = Math.min(wait * 2, LONGEST_WAIT_MS)) {
     if (io.now() > until)
       throw new UnknownOutcome('job_slow', `Zendesk has not ended the job ${[...open.keys()].join(', ')} after 5 minutes.`)
     await sleep(wait, undefined, { signal: io.signal })
     const query = { ids: [...open.keys()].join(',') }
-    const statuses = objects(
-      member((await http.request({ method: 'GET', path: '/api/v2/job_statuses/show_many', query })).json(), 'job_statuses'),
-    )
+    const reply = await http.request({ method: 'GET', path: '/api/v2/job_statuses/show_many', query, accept: [404] })
+    const statuses = reply.status === 404 ? [] : objects(member(reply.json(), 'job_statuses'))
     if (statuses === undefined) throw incomplete('job_statuses')
+    looks++
     for (const [id, job] of open) {
       const status = statuses.find((one) => one['id'] === id) ?? null
+      if (status === null && looks < LOOKS_FOR_MISSING) continue
       if (status !== null && !ENDED.includes(text(status['status']) ?? '')) continue
       open.delete(id)
       yield [job, status]
@@ -83,7 +87,7 @@ export function* resultsOf(job: Job, status: Fields | null, changes: ReadonlyMap
     const index = placeOf(result, job, i)
     const change = index === undefined ? undefined : sent[index]
     if (index === undefined || change === undefined) continue
-    const outcome = contradicts(result, change, job) ? contradiction(change) : outcomeOf(result, change, job, index)
+    const outcome = contradicts(result, change, job.ids?.[index]) ? contradiction(change) : outcomeOf(result, change, job, index)
     yield { change, outcome, created: result['status'] === 'Created' }
   }
 }
@@ -95,11 +99,17 @@ function placeOf({ index, id }: Fields, { by, ids = [] }: Job, i: number): numbe
   return at < 0 ? undefined : at
 }
 
-/** A result that names another record than the one at its place. */
-function contradicts(result: Fields, { match }: Change, { by }: Job): boolean {
-  if (by !== 'order') return false
-  const [there, wanted] = [text(result['external_id']), text(match['external_id'])]
-  return result['status'] !== 'Failed' && there !== undefined && wanted !== undefined && !same(there, wanted.trim())
+const differs = (there: string | undefined, wanted: string | undefined): boolean =>
+  there !== undefined && wanted !== undefined && !same(there.trim(), wanted.trim())
+
+/** A result that names another record than the one at its place. A user who was there may have been found by a further address. */
+function contradicts(result: Fields, { match }: Change, known: string | undefined): boolean {
+  if (result['status'] === 'Failed' || result['success'] === false) return false
+  return (
+    differs(text(result['id']), known) ||
+    differs(text(result['external_id']), text(match['external_id'])) ||
+    (result['status'] === 'Created' && differs(text(result['email']), text(match['email'])))
+  )
 }
 
 const unknown = ({ key }: Change, code: string, message: string): Outcome => ({ key, result: 'unknown', code, message })
@@ -107,12 +117,13 @@ const contradiction = (change: Change): Outcome => unknown(change, 'contradictio
 
 function outcomeOf(result: Fields, { key, op }: Change, { by, ids }: Job, index: number): Outcome {
   const status = text(result['status']) ?? ''
-  // Deleted between the look at it and the job.
-  if (result['error'] === 'RecordNotFound' && op !== 'upsert') return { key, result: 'absent' }
+  // Deleted between the look at it and the job; an upsert makes it anew.
+  if (result['error'] === 'RecordNotFound')
+    return op === 'upsert' ? { key, result: 'retry', code: 'gone', message: 'It was deleted meanwhile.' } : { key, result: 'absent' }
   if (result['success'] === false || status === 'Failed') {
     const [code, message] = [text(result['error']), text(result['details'])]
     // An organization that was made by a request whose answer was lost: next time it is found.
-    if (by === 'index' && ids === undefined && message !== undefined && /^External.*taken/i.test(message))
+    if (by === 'index' && ids === undefined && message !== undefined && /(^|, )External[^,]*taken/i.test(message))
       return { key, result: 'retry', code: code ?? 'taken', message }
     return refusedAs(key, code, message)
   }

@@ -95,6 +95,10 @@ function tokens(http: Http, io: ConnectorIO, client: { client_id: string; client
 }
 
 function failure({ status, body, route }: FailedReply, config: Config): Error | undefined {
+  if (status === 404 && (route === '/oauth/tokens' || route === '/api/v2/users/me'))
+    return new AuthError('CDP3001', `There is no Zendesk account ${config.subdomain}.zendesk.com.`, {
+      hint: 'Set `subdomain` to the first part of the address at which agents log in.',
+    })
   // Requests for a token change nothing, so what became of one is of no concern.
   if (route === '/oauth/tokens' && (status >= 500 || status === 408))
     return new NotSent(`http_${status}`, `The login at Zendesk failed with ${status}.`)
@@ -110,6 +114,9 @@ function failure({ status, body, route }: FailedReply, config: Config): Error | 
           hint: 'Create a token with this scope, or configure an OAuth client (client_id, client_secret).',
         })
   }
+  // A question about a job that is refused says nothing of its rows.
+  if (route.startsWith('/api/v2/job_statuses') && status >= 400 && status < 500 && status !== 429)
+    return new UnknownOutcome(`http_${status}`, `Zendesk refused to tell what became of a job: ${status}.`)
   // "Conflict: merge conflict … or the resource collided with another change": nothing was saved ("Requests", HTTP status codes).
   if (status === 409) return new NotSent('DatabaseConflict', 'Zendesk was changing the record at the same time.')
   return undefined

@@ -1,9 +1,11 @@
-/** Bulk jobs of the Zendesk Support API: what they did is known at once here, but told only to who asks twice. */
+/** Bulk jobs of the Zendesk Support API: what they did is known at once here, but told only to who asks: of a large one only to who asks twice. */
 import type { FakeControl } from '../../src/testing/fake.ts'
 import { describe, type Details, type Json, Refusal, tooManyJobs } from './replies.ts'
 
 /** At most so many queued or running at once ("Rate limits", Job limit). */
 const MAX_JOBS = 30
+/** A job of so few records has ended before anybody can ask. */
+const SMALL = 10
 /** A job that nobody asks about ends by itself. */
 const ENDS_AFTER_MS = 2000
 /** Kept for a day ("Job Statuses"). */
@@ -40,7 +42,7 @@ export class Jobs {
     return this.#shown(job)
   }
 
-  /** Queued when begun, working at the first look, completed at the second. */
+  /** Queued when begun, completed at the first look; a large one is working then, and completed at the second. */
   look(id: string): Json | undefined {
     const job = this.#jobs.get(id)
     if (job === undefined || this.#control.now() - job.begun > KEPT_MS) return undefined
@@ -53,7 +55,7 @@ export class Jobs {
   }
 
   #ended(job: Job): boolean {
-    return job.looks > 1 || this.#control.now() - job.begun > ENDS_AFTER_MS
+    return job.looks > (job.total > SMALL ? 1 : 0) || this.#control.now() - job.begun > ENDS_AFTER_MS
   }
 
   #shown(job: Job): Json {

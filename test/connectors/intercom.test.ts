@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import connector from '../../connectors/intercom/index.ts'
 import fake from '../../fakes/intercom/index.ts'
-import type { Change, Outcome } from '../../src/connector.ts'
-import type { Fields } from '../../src/json.ts'
+import type { Change, HttpReply, HttpRequest, Outcome } from '../../src/connector.ts'
+import { decodeJson, type Fields } from '../../src/json.ts'
 import { casesOf, type FakeHost, serveFakes, type ServedFake } from '../../src/testing/index.ts'
 import { startTrial } from '../../src/testing/trial.ts'
 import type { Op } from '../../src/types.ts'
@@ -64,6 +64,18 @@ async function call(method: string, path: string, body?: object): Promise<any> {
 /** The search knows a contact after it was asked once. */
 const index = () => call('POST', '/contacts/search', { query: { field: 'role', operator: '=', value: 'user' } })
 
+/** An Intercom that answers what it is told to. */
+function stub(answer: (request: HttpRequest) => unknown): Opened['destination'] {
+  const http = () => ({
+    request: (request: HttpRequest): Promise<HttpReply> => {
+      const text = JSON.stringify(answer(request))
+      return Promise.resolve({ status: 200, headers: {}, text, json: () => decodeJson(text) })
+    },
+  })
+  const config = connector.config.parse(served.destination)
+  return connector.open({ config, options: {} }, { http, log: () => undefined, signal: new AbortController().signal, now: () => now })
+}
+
 describe('the account', () => {
   it('is the workspace', async () => {
     expect(await open().check()).toEqual({ id: 'sandbox1', name: 'Sandbox workspace' })
@@ -113,6 +125,10 @@ describe('values', () => {
       field: 'signed_up_at',
     })
     expect(served.exchanges.filter(({ write: writes }) => writes)).toEqual([])
+  })
+
+  it.each(['2026-02-30', '2026-02-30T10:00:00Z', '2026-04-31', '2026-13-01'])('%s is no day', async (signed_up_at) => {
+    expect(await one('upsert', ada, { signed_up_at })).toMatchObject({ result: 'rejected', code: 'not_a_date', field: 'signed_up_at' })
   })
 
   it('that Intercom refuses are rejected with its words and the attribute', async () => {
@@ -217,6 +233,27 @@ describe('an upsert', () => {
     const moved = { remoteId: first.remoteId, previousMatch: ada }
     expect(await one('upsert', { external_id: 'A2' }, { name: 'Ada' }, moved)).toMatchObject({ result: 'ok', remoteId: first.remoteId })
     expect(held('contacts')).toMatchObject([{ external_id: 'A2' }])
+  })
+
+  it('of a lead by e-mail changes the one there is, and makes none that a repeat would make again', async () => {
+    const lead = { role: 'lead', name: 'Ada' }
+    expect(await one('upsert', { email: 'ada@example.com' }, lead)).toMatchObject({ result: 'rejected', code: 'lead_by_email' })
+    expect(held('contacts')).toEqual([])
+    const { id } = await call('POST', '/contacts', { role: 'lead', email: 'ada@example.com' })
+    await index()
+    expect(await one('upsert', { email: 'ada@example.com' }, lead)).toMatchObject({ result: 'ok', remoteId: id })
+    expect(held('contacts')).toMatchObject([{ id, name: 'Ada' }])
+    await call('POST', '/contacts', { role: 'lead', email: 'ada@example.com' })
+    await index()
+    expect(await one('upsert', { email: 'ada@example.com' }, lead)).toMatchObject({ result: 'rejected', code: 'ambiguous' })
+  })
+
+  it('is confirmed by the id of the contact that was changed', async () => {
+    const { remoteId } = await one('upsert', ada, { name: 'Ada' })
+    const other = stub(({ path }) => (path === '/data_attributes' ? { data: [] } : { type: 'contact', id: 'f'.repeat(24) }))
+    expect(await send('upsert', [row(ada, { name: 'A' }, { remoteId })], 'contacts', other)).toMatchObject([
+      { result: 'unknown', code: 'contradiction' },
+    ])
   })
 
   it('whose reply was lost makes nobody twice', async () => {
@@ -354,6 +391,18 @@ describe('a tag', () => {
   })
 })
 
+it('a search that gives the same page for ever ends', async () => {
+  const again = stub(() => ({ data: [], pages: { next: { starting_after: 'x' } } }))
+  await expect(again.lookup?.('contacts', [{ email: 'a@example.com' }])).rejects.toMatchObject({ name: 'UnknownOutcome' })
+})
+
+it('every call counts against the window, a removal from a set as much as an upsert', () => {
+  const { limits } = connector
+  const settings = { config: connector.config.parse(served.destination), options: {} }
+  for (const object of ['contacts', 'tags'])
+    expect(typeof limits === 'function' && limits(settings, 'delete', object).windows).toEqual([{ requests: 1600, seconds: 10 }])
+})
+
 it('pairs of contacts and companies are not listed', () => {
   expect(open()).not.toHaveProperty('list')
 })
@@ -373,6 +422,16 @@ describe('contacts of companies', () => {
   })
 })
 
+describe('a match without a contact', () => {
+  it.each(['upsert', 'delete'] as const)('is refused for %s, and nobody is attached or detached', async (op) => {
+    await call('POST', '/companies', { company_id: 'c1', name: 'One' })
+    await call('POST', '/contacts', { external_id: '1' })
+    await index()
+    await expect(send(op, [row({ company_id: 'c1' })], 'company-contacts')).rejects.toMatchObject({ name: 'Refused', code: 'no_contact' })
+    expect(held('contacts')).toMatchObject([{ companies: [] }])
+  })
+})
+
 describe('a lookup', () => {
   it('finds owners by e-mail, companies by id and name, contacts and tags', async () => {
     const company = await call('POST', '/companies', { company_id: 'c1', name: 'One' })
@@ -383,6 +442,19 @@ describe('a lookup', () => {
     expect(await lookup('companies', { company_id: 'c1' }, { name: 'One' }, { name: 'Two' })).toEqual([company.id, company.id, null])
     expect(await lookup('contacts', { external_id: '1' }, { external_id: '2' })).toEqual([contact.id, null])
     expect(await lookup('tags', { name: 'VIP' })).toEqual([tag.id])
+  })
+
+  it.each([
+    ['segments', { name: 'Active' }, 'contacts, companies, admins, tags'],
+    ['contacts', { phone: '+4420' }, 'external_id or email'],
+    ['admins', { mail: 'admin1@example.com' }, 'email or name'],
+  ])('of %s by %o says what can be looked up', async (object, match, says) => {
+    await expect(open().lookup?.(object, [match])).rejects.toMatchObject({ name: 'Refused', message: expect.stringContaining(says) })
+    expect(served.exchanges).toEqual([])
+  })
+
+  it('by an empty text finds nobody', async () => {
+    expect(await open().lookup?.('admins', [{ name: '' }])).toEqual([null])
   })
 
   it('in a sync writes the owner', async () => {

@@ -100,6 +100,15 @@ describe('the login', () => {
     })
   })
 
+  it('to an account that does not exist names it', async () => {
+    served.fault(() => ({ kind: 'status', status: 404 }))
+    await expect(open().check()).rejects.toMatchObject({
+      code: 'CDP3001',
+      message: 'There is no Zendesk account sandbox.zendesk.com.',
+      hint: expect.stringContaining('subdomain'),
+    })
+  })
+
   it('of nobody and of an end user is no login, though Zendesk answers 200', async () => {
     const anonymous = stub(() => ({ user: { id: null, name: 'Anonymous user', role: 'end-user' } }))
     await expect(anonymous.check()).rejects.toMatchObject({ code: 'CDP3001' })
@@ -371,6 +380,43 @@ describe('records are found', () => {
   })
 })
 
+describe('white space at the ends of an external id', () => {
+  it.each(['users', 'organizations'])('finds the record of %s again', async (object) => {
+    const spaced = row('1', { external_id: ' S1 ' }, { name: 'One' })
+    const [first] = await send('upsert', [spaced], object)
+    expect(first).toMatchObject({ result: 'ok' })
+    expect(await send('upsert', [spaced], object)).toMatchObject([{ result: 'ok', remoteId: idOf(first) }])
+    expect(await send('delete', [spaced], object)).toMatchObject([{ result: 'ok' }])
+    expect(served.records()[object]).toEqual([])
+  })
+
+  it('tells two records apart that differ in nothing else', async () => {
+    const [, bare] = await send('upsert', [
+      row('1', { external_id: ' S1 ' }, { name: 'One' }),
+      row('2', { external_id: 'S1' }, { name: 'Two' }),
+    ])
+    expect(await open().lookup?.('users', [{ external_id: 'S1' }])).toEqual([idOf(bare)])
+  })
+})
+
+describe('a lookup', () => {
+  it.each([
+    ['groups', { name: 'Support' }, 'users or organizations'],
+    ['users', { name: 'Ada' }, 'external_id or email'],
+  ])('of %s by %o says what can be looked up', async (object, match, says) => {
+    await expect(open().lookup?.(object, [match])).rejects.toMatchObject({ name: 'Refused', message: expect.stringContaining(says) })
+    expect(served.exchanges).toEqual([])
+  })
+})
+
+it('requests stay below what the plan allows, whatever a batch costs', () => {
+  const config = connector.config.parse(entry({ access_token: 'x', requests_per_minute: 400 }))
+  const limits = connector.limits
+  const { windows } = typeof limits === 'function' ? limits({ config, options: {} }, 'upsert', 'users') : limits
+  // Every request counts against it, not every batch.
+  expect(windows).toEqual([{ requests: 300, seconds: 60 }])
+})
+
 describe('fields', () => {
   it('are described with what they take', async () => {
     const fields = new Map(((await open().describe?.('users')) ?? []).map((field) => [field.name, field]))
@@ -507,6 +553,49 @@ describe('a job', () => {
     })
     expect(await send('upsert', two.slice(0, 1), 'organizations', zendesk)).toMatchObject([{ result: 'retry' }])
     expect(await send('upsert', two.slice(0, 1), 'users', zendesk)).toMatchObject([{ result: 'rejected', field: 'external_id' }])
+  })
+
+  it('that found its record deleted sends the row of an upsert again', async () => {
+    const zendesk = stub(({ path }) => {
+      if (path.includes('organizations/show_many')) return { organizations: [{ id: 7, external_id: 'A1' }] }
+      if (!path.includes('job_statuses')) return { job_status: { id: 'J' } }
+      return { job_statuses: [{ id: 'J', status: 'completed', results: [{ index: 0, id: 7, success: false, error: 'RecordNotFound' }] }] }
+    })
+    expect(await send('upsert', two.slice(0, 1), 'organizations', zendesk)).toMatchObject([{ result: 'retry' }])
+  })
+
+  it('whose result names another id than the one that was changed is in doubt', async () => {
+    const zendesk = stub(({ path }) => {
+      if (path.includes('users/show_many')) return { users: [{ id: 7, external_id: 'A1' }] }
+      if (!path.includes('job_statuses')) return { job_status: { id: 'J' } }
+      return { job_statuses: [{ id: 'J', status: 'completed', results: [{ index: 0, id: 8, success: true, status: 'Updated' }] }] }
+    })
+    expect(await send('update', [row('1', ada, { name: 'A' })], 'users', zendesk)).toMatchObject([
+      { result: 'unknown', code: 'contradiction' },
+    ])
+  })
+
+  it('that made a user with another e-mail address is in doubt', async () => {
+    const made = [{ id: 5, status: 'Created', email: 'b@example.com' }]
+    expect(await send('upsert', [row('1', { email: 'a@example.com' }, { name: 'A' })], 'users', withResults(made))).toMatchObject([
+      { result: 'unknown', code: 'contradiction' },
+    ])
+  })
+
+  it('that is not known yet is asked about again', async () => {
+    let looks = 0
+    const late = stub(({ path }) => {
+      if (!path.includes('job_statuses')) return { job_status: { id: 'J' } }
+      return { job_statuses: ++looks === 1 ? [] : [{ id: 'J', status: 'completed', results: [{ id: 5, status: 'Created' }] }] }
+    })
+    expect(await send('upsert', two.slice(0, 1), 'users', late)).toEqual([{ key: '1', result: 'ok', remoteId: '5' }])
+  })
+
+  it.each([400, 404])('whose status is refused with %i refuses none of its rows', async (status) => {
+    served.fault(({ request }) => (request.path.includes('job_statuses') ? { kind: 'status', status } : undefined))
+    const { outcomes, error } = await write(open(), many('upsert', two))
+    if (status === 404) expect(outcomes.slice(1)).toMatchObject([{ result: 'unknown' }, { result: 'unknown' }])
+    else expect(error).toMatchObject({ name: 'UnknownOutcome' })
   })
 
   it('with a status that nobody knows is in doubt', async () => {
