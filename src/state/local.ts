@@ -6,7 +6,7 @@ import type { Normaliser } from '../connector.ts'
 import type { CompiledField } from '../mapping.ts'
 import { lit, openDb } from './db.ts'
 import type { Db } from './db.ts'
-import { COUNT_ROWS, FOLD, prepareFold, transaction, viewFolded, viewStored } from './fold.ts'
+import { COUNT_ROWS, foldSql, prepareFold, transaction, viewFolded, viewStored } from './fold.ts'
 import { readHeader, readMeta, setMeta } from './header.ts'
 import type { Header } from './header.ts'
 import type { PlacedField } from './payload.ts'
@@ -221,7 +221,7 @@ export interface CommitInput {
 
 /** Folds the journal and everything the diff learnt into the snapshot, and empties outbox and journal: one transaction. */
 export async function commit(db: Db, input: CommitInput): Promise<void> {
-  if (input.header) await prepareFold(db, input.header)
+  const fold = input.header ? await prepareFold(db, input.header) : null
   const statements: string[] = []
   if (input.rehash)
     statements.push(
@@ -258,7 +258,7 @@ export async function commit(db: Db, input: CommitInput): Promise<void> {
     statements.push(
       `UPDATE state.snapshot SET hash = NULL WHERE hash IS NOT NULL${input.compares ? ' AND address NOT IN (SELECT address FROM wanted)' : ''};`,
     )
-  if (input.header) statements.push(FOLD)
+  if (fold) statements.push(foldSql(fold))
   statements.push(
     verdicts === 0
       ? ''
