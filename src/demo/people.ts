@@ -95,7 +95,7 @@ export function customer(random: Chance, id: number, joined = TODAY - whole(rand
     email: email(random, mailbox(firstName, lastName, id)),
     firstName,
     lastName,
-    phone: random() < 0.35 ? null : random() < 0.1 ? `00${home.dial.slice(1)} ${digits}` : `${home.dial}${digits}`,
+    phone: random() < 0.35 ? null : random() < 0.1 ? `${home.dial} ${digits}` : `${home.dial}${digits}`,
     country: random() < 0.05 ? null : home.code,
     plan,
     seats: plan === 'free' ? 1 : whole(random, 1, 40),

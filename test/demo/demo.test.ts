@@ -60,7 +60,7 @@ const PAYING = `plan in ('pro', 'business')`
 /** As Meta compares them: e-mail in small letters, phone in digits alone. */
 const IDENTIFIERS = `
   select lower(trim(email)) as it from customers where consent
-  union select regexp_replace(regexp_replace(phone, '[^0-9]', '', 'g'), '^00', '') from customers where consent and phone is not null`
+  union select regexp_replace(phone, '[^0-9]', '', 'g') from customers where consent and phone is not null`
 
 describe('the demo', () => {
   it('walks to its end', () => {
@@ -90,7 +90,8 @@ describe('the demo', () => {
       `select count(*) filter (${PAYING})::integer as paying, (select count(*) from (${IDENTIFIERS}))::integer as identifiers from customers`,
     )) as [{ paying: number; identifiers: number }]
     expect(first).toMatchObject({ hubspot: [ROWS / 100, ROWS], statsig: [1, expect.any(Number)], meta: [1, expect.any(Number)] })
-    expect(second).toEqual({ hubspot: [2, ROWS - 1], statsig: [2, paying], meta: [2, identifiers] })
+    // A contact that got another address is changed by its id, in a request of its own.
+    expect(second).toEqual({ hubspot: [3, ROWS - 1], statsig: [2, paying], meta: [2, identifiers] })
     expect(accident).toEqual({ hubspot: [0, ROWS - 1], statsig: [0, paying], meta: [0, identifiers] })
   })
 
@@ -103,7 +104,7 @@ describe('the demo', () => {
 
   it('invents messy people: nulls, capitals, blanks, names of many scripts, phones in two forms', async () => {
     const [found] = await warehouse(`
-      select count(*) filter (first_name is null) as none, count(*) filter (phone is null) as silent, count(*) filter (phone like '00%') as phones,
+      select count(*) filter (first_name is null) as none, count(*) filter (phone is null) as silent, count(*) filter (phone like '% %') as phones,
         count(*) filter (regexp_matches(first_name, '[^ -ÿ]')) as scripts, count(*) filter (email <> trim(email)) as blanks,
         count(*) filter (email <> lower(email)) as capitals from customers`)
     for (const [what, n] of Object.entries(found!)) expect(Number(n), what).toBeGreaterThan(0)
