@@ -139,7 +139,7 @@ function collect<T>(errors: CdpError[], compile: () => T): T | undefined {
 
 /** The place of a field, for messages. */
 export function detailOf(sync: Sync, spec: FieldSpec): ErrorDetail {
-  const frame = sync.frame([sync.match.includes(spec) ? 'match' : 'fields', spec.name])
+  const frame = sync.frame([sync.match.includes(spec) ? 'match' : 'fields', spec.name], 'key')
   return { where: spec.where, ...(frame === undefined ? {} : { frame }) }
 }
 

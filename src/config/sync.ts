@@ -150,9 +150,9 @@ export function buildSync(draft: SyncDraft, known: Known): Sync | null {
   const backfill = buildBackfill(building)
   if (!warehouse || !model || known.problems.length > before) return null
   const tolerance = file.tolerance
-  const spot = (path: Path): { where: string; frame: string | undefined } => {
+  const spot = (path: Path, side?: 'key' | 'value'): { where: string; frame: string | undefined } => {
     const place = part.locate(path)
-    const found = spotAt(place.reading.source, place.path)
+    const found = spotAt(place.reading.source, place.path, side)
     return { where: whereOf(found), frame: frameOf(found) }
   }
   return {
@@ -188,7 +188,7 @@ export function buildSync(draft: SyncDraft, known: Known): Sync | null {
     },
     options: target.options,
     locate: (path) => spot(path).where,
-    frame: (path) => spot(path).frame,
+    frame: (path, side) => spot(path, side).frame,
   }
 }
 

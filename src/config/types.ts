@@ -168,6 +168,6 @@ export interface Sync {
   readonly options: unknown
   /** Finds a part of the sync's file: path of YAML keys -> `file:line:column`. */
   readonly locate: (path: readonly (string | number)[]) => Where
-  /** Draws the code frame of that part. */
-  readonly frame: (path: readonly (string | number)[]) => string | undefined
+  /** Draws the code frame of that part: of its value, or of its key. */
+  readonly frame: (path: readonly (string | number)[], side?: 'key' | 'value') => string | undefined
 }

@@ -217,11 +217,9 @@ function lastLines(plan: Plan, style: PlanStyle): string[] {
   const failed = plan.failed.length > 0 ? ` ${many(plan.failed.length, 'sync')} could not be planned.` : ''
   const names = plan.syncs.filter((it) => !isEmpty(it)).map((it) => it.name)
   if (names.length === 0) {
-    const ok = plan.failed.length === 0
-    return [
-      `Plan: ${ok ? paint(style, 'green', 'no changes') : 'no changes'} in ${many(plan.syncs.length, 'sync')}.${failed}`,
-      'Nothing was sent.',
-    ]
+    const none = plan.failed.length === 0 ? paint(style, 'green', 'no changes') : 'no changes'
+    const compared = plan.syncs.length > 0 || failed === '' ? ` ${none} in ${many(plan.syncs.length, 'sync')}.` : ''
+    return [`Plan:${compared}${failed}`, 'Nothing was sent.']
   }
   const parts = [`${count(add)} to add`, `${count(change)} to change`, `${count(remove)} to remove`]
   const requests = plan.syncs.reduce((sum, it) => sum + it.estimate.requests, 0)
