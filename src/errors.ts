@@ -26,7 +26,8 @@ export const EXIT = {
 /** An expected failure. `code` is an anchor in docs/errors.md. */
 export class CdpError extends Error {
   readonly code: string
-  readonly where: string | undefined
+  /** Whoever knows the place better than who threw may add it. */
+  where: string | undefined
   readonly hint: string | undefined
   readonly frame: string | undefined
   readonly exitCode: number = EXIT.error

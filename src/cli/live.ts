@@ -13,14 +13,16 @@ import type { Session } from './session.ts'
 /** Every problem of every sync; one that fails keeps no other from being checked. */
 export async function checkLive(project: Project, syncs: readonly Sync[], session: Session): Promise<CdpError[]> {
   const problems: CdpError[] = []
-  const collect = async (work: () => Promise<void>): Promise<void> => {
+  const collect = async (work: () => Promise<void>, where?: string): Promise<void> => {
     session.signal.throwIfAborted()
     try {
       await work()
     } catch (error) {
       if (error instanceof ConfigErrors) problems.push(...error.errors)
-      else if (error instanceof CdpError) problems.push(error)
-      else throw error
+      else if (error instanceof CdpError) {
+        error.where ??= where
+        problems.push(error)
+      } else throw error
     }
   }
   const mappings = new Map<Sync, Mapping>()
@@ -31,7 +33,10 @@ export async function checkLive(project: Project, syncs: readonly Sync[], sessio
   const targets = new Map<string, Sync>()
   for (const sync of syncs) {
     session.say(`Checking ${sync.destination.name} for ${sync.name}.`)
-    await collect(() => checkDestination(project, sync, session, targets, mappings.get(sync) ?? null, problems))
+    await collect(
+      () => checkDestination(project, sync, session, targets, mappings.get(sync) ?? null, problems),
+      sync.locate(['destination']),
+    )
   }
   return problems
 }
