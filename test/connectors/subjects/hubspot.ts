@@ -102,7 +102,7 @@ const members: ObjectSubject = {
     const ids = records['lists']?.[0]?.['members'] as readonly unknown[] | undefined
     return ids?.includes(idOf(records, 'contacts', 'email', match['email'])) ? {} : null
   },
-  count: (records) => (records['lists']?.[0]?.['members'] as readonly unknown[]).length,
+  count: ({ lists = [] }) => (lists[0]?.['members'] as readonly unknown[] | undefined)?.length ?? 0,
   refused: { row: { match: { email: 'nobody@example.com' }, fields: {} }, says: /no record with this email/ },
 }
 
