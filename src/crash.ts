@@ -23,10 +23,21 @@ export const STEPS = [
   'recorded',
 ] as const
 
+/** Steps that only a state in a bucket has. */
+export const BUCKET_STEPS = [
+  'leased',
+  'outbox-uploaded',
+  'sending-noted',
+  'journal-stored',
+  'snapshot-uploaded',
+  'head-moved',
+  'swept',
+] as const
+
 let passed = 0
 
 /** `CDP_SYNC_CRASH_AT=sending` kills at the first time that step is reached, `sending:3` at the third. */
-export function step(name: (typeof STEPS)[number]): void {
+export function step(name: (typeof STEPS)[number] | (typeof BUCKET_STEPS)[number]): void {
   const [at, nth = '1'] = process.env['CDP_SYNC_CRASH_AT']?.split(':') ?? []
   if (at === name && ++passed === Number(nth)) process.kill(process.pid, 'SIGKILL')
 }

@@ -40,6 +40,8 @@ export interface DeliverySettings {
   readonly signal: AbortSignal
   /** Aborts `ConnectorIO.signal`: called when requests in flight did not end in time. */
   readonly stop?: () => void
+  /** Throws when the state is not ours any more; asked right before each request. */
+  readonly alive?: () => void
   readonly report: (progress: { settled: number; total: number }) => void
   readonly note: (level: 'info' | 'warn', message: string) => void
   /** Called exactly once: when every upsert is settled, or when the delivery ends before. */

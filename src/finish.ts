@@ -3,10 +3,10 @@ import { writeFile } from 'node:fs/promises'
 import { storedHashColumns } from './compare.ts'
 import type { Comparison } from './compare.ts'
 import { step } from './crash.ts'
-import { identity, targetFile } from './open.ts'
+import { identity } from './open.ts'
 import type { Session } from './open.ts'
 import type { Sent } from './outgoing.ts'
-import { appendAttempts, writeRejected } from './records.ts'
+import { appendAttempts, targetFile, writeRejected } from './records.ts'
 import type { Attempt, RejectedRow } from './records.ts'
 import { MAX_ATTEMPTS } from './state/schema.ts'
 import { checkpoint, commit } from './state/local.ts'
@@ -61,6 +61,7 @@ export async function finishFiles(session: Session, sent: boolean): Promise<void
   await writeFile(targetFile(paths), target + '\n', { mode: 0o600 })
   step('checkpointing')
   await checkpoint(state.db)
+  await session.hold.store(state, true)
 }
 
 /** `backfill: false`: today's rows are known, all of them whatever `--key` and `--limit` say, and not ours to remove. */

@@ -1,20 +1,19 @@
 /** What people do to a state by hand: adopt, rebind, rename, forget, release, settle, and ask why. Each takes the lock itself. */
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { existsSync } from 'node:fs'
 import { compare } from './compare.ts'
 import type { Project, Sync } from './config/types.ts'
 import { DEFAULT_OPTIONS } from './context.ts'
 import type { RunContext } from './context.ts'
 import { CdpError } from './errors.ts'
 import { finishFiles, isoTime, rejectedRows } from './finish.ts'
-import { lockSync, waitUnlocked } from './lock.ts'
 import { open } from './open.ts'
 import { newRunId, prepareState, readAttempts, statePaths, writeRejected } from './records.ts'
 import { COUNT_ROWS, recoverFold, transaction } from './state/fold.ts'
 import { lit, litList } from './state/db.ts'
 import type { Db } from './state/db.ts'
 import { readHeader, readMeta, setMeta } from './state/header.ts'
+import { openKeeper } from './state/keepers.ts'
 import { checkpoint, openState } from './state/local.ts'
 import { computePayloads } from './state/payload.ts'
 import { normalise } from './normalise.ts'
@@ -52,20 +51,22 @@ async function withState<Result>(
   work: (db: Db, folder: ReturnType<typeof statePaths>) => Promise<Result>,
 ): Promise<Result> {
   const paths = statePaths(project, { name })
-  const lock = await lockSync({ folder: join(paths.file, '..'), name, timeout: 0, now: Date.now, signal: new AbortController().signal })
+  const keeper = await openKeeper(project)
+  const hold = await keeper.hold({ name, timeout: 0, now: Date.now, signal: new AbortController().signal, run: null })
   try {
     await prepareState(project, { name })
     await mkdir(paths.work, { recursive: true, mode: 0o700 })
-    const state = await openState({ file: paths.file, writable: true, spill: paths.work, ...SMALL })
+    const state = await openState({ file: await hold.fetch(), writable: true, spill: paths.work, ...SMALL })
     try {
       const result = await work(state.db, paths)
       await checkpoint(state.db)
+      await hold.store(state, true)
       return result
     } finally {
       state.close()
     }
   } finally {
-    await lock.release()
+    await hold.release()
   }
 }
 
@@ -74,7 +75,7 @@ export async function inspectReset(
   project: Project,
   sync: Pick<Sync, 'name'>,
 ): Promise<{ owned: number; keys: number; mode: string | null }> {
-  if (!existsSync(statePaths(project, sync).file)) return { owned: 0, keys: 0, mode: null }
+  if (!(await (await openKeeper(project)).exists(sync.name))) return { owned: 0, keys: 0, mode: null }
   return withState(project, sync.name, async (db) => ({
     ...(await db.one<{ owned: number; keys: number }>('SELECT count(*) FILTER (owned) AS owned, count(*) AS keys FROM state.snapshot')),
     mode: await readMeta(db, 'mode'),
@@ -156,14 +157,6 @@ export async function why(
   context: RunContext,
 ): Promise<WhyReport> {
   const run = newRunId(context.now())
-  await waitUnlocked({
-    folder: join(statePaths(project, sync).file, '..'),
-    name: sync.name,
-    timeout: context.options.lockTimeout,
-    now: context.now,
-    signal: context.signal,
-    run,
-  })
   const session = await open(project, sync, { ...context, options: { ...DEFAULT_OPTIONS, ...context.options } }, run, 'look')
   try {
     const { db } = session.state
@@ -208,7 +201,7 @@ export async function why(
         run: by,
         flags: (['owned', 'accepted', 'gone', 'uncertain'] as const).filter((name) => flags[name]),
       })),
-      attempts: await readAttempts(session.paths, key),
+      attempts: await readAttempts(await (await openKeeper(project)).records(sync.name), key),
       next: await nextStep(db, key),
     }
   } finally {

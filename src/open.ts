@@ -1,6 +1,6 @@
 /** Opens everything a sync needs, in the order in which a mistake is cheapest to find: lock, destination, state. */
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { asked } from './asked.ts'
@@ -13,14 +13,15 @@ import { MAX_WAIT } from './deliver/retry.ts'
 import { createHttp } from './http.ts'
 import { openLimiter } from './limiter.ts'
 import type { Limiter } from './limiter.ts'
-import { lockSync, waitUnlocked } from './lock.ts'
 import { createMeter } from './meter.ts'
 import type { Meter } from './meter.ts'
-import { listStates, prepareState, statePaths } from './records.ts'
+import { prepareState, statePaths, targetFile } from './records.ts'
 import type { StatePaths } from './records.ts'
 import { createRedactor } from './redact.ts'
 import { sleep } from './sleep.ts'
 import { referencesOf, withReferences } from './references.ts'
+import type { Hold, Keeper } from './state/keeper.ts'
+import { openKeeper } from './state/keepers.ts'
 import { lookThrough, openState, readMemory } from './state/local.ts'
 import type { Memory, State } from './state/local.ts'
 import type { Addressing } from './state/stage.ts'
@@ -50,6 +51,8 @@ export interface Session {
   readonly unfinished: { readonly uncertain: number } | null
   /** Aborts requests in flight. */
   readonly stop: () => void
+  /** What keeps others from this sync while a run has it, and carries its state where they find it. */
+  readonly hold: Hold
   close(): Promise<void>
 }
 
@@ -73,8 +76,8 @@ export async function open(
   rebind = false,
 ): Promise<Session> {
   const paths = statePaths(project, sync)
+  const keeper = await openKeeper(project)
   const request = {
-    folder: join(paths.file, '..'),
     name: sync.name,
     timeout: context.options.lockTimeout,
     now: context.now,
@@ -87,9 +90,10 @@ export async function open(
   }
   try {
     let work: string
+    let hold = NO_HOLD
     if (purpose === 'run') {
-      const lock = await lockSync(request)
-      closers.push(() => lock.release())
+      hold = await keeper.hold(request)
+      closers.push(() => hold.release())
       step('locked')
       await prepareState(project, sync)
       // Only the holder of the lock may sweep: what lies here belongs to runs that died.
@@ -97,24 +101,23 @@ export async function open(
       await mkdir(paths.work, { recursive: true, mode: 0o700 })
       work = paths.work
     } else {
-      await waitUnlocked(request)
+      await keeper.waitFree(request)
       work = await mkdtemp(join(tmpdir(), 'cdp-sync-'))
     }
     closers.push(() => rm(work, { recursive: true, force: true }))
 
-    // A run moves the old name's state; a look only reads it there.
-    const renamed = purpose === 'look' && !existsSync(paths.file) && sync.renamedFrom !== null ? oldState(project, sync.renamedFrom) : null
-    const { destination: opened, meter, stop } = openDestination(project, sync, context)
+    const { destination: opened, meter, stop } = openDestination(project, sync, context, hold.alive)
     const destination = withReferences(opened, { references: referencesOf(sync), writes: opOf(sync), byKey: isByKey(sync) })
     closers.push(async () => destination.close?.())
     const account = await asked(destination.check())
     const target = targetOf(sync, account)
 
+    const file = purpose === 'run' ? await hold.fetch() : await lookAt(keeper, sync, work)
     if (purpose === 'run') await sweepUnborn(paths)
     // Before a state is made: it would stand in the way of the rename that this asks for.
-    if (!rebind && !existsSync(paths.file) && !renamed) await checkOrphans(project, sync, target)
+    if (!rebind && !existsSync(file)) await checkOrphans(project, sync, keeper, target)
     const state = await openState({
-      file: renamed ?? paths.file,
+      file,
       writable: purpose === 'run',
       spill: work,
       memory: context.memory,
@@ -122,7 +125,7 @@ export async function open(
     })
     closers.push(() => state.close())
     const before = await readMemory(state.db)
-    if (!rebind) await checkMemory(project, sync, before, target, account)
+    if (!rebind) await checkMemory(project, sync, keeper, before, target, account)
     const unfinished = before.header && purpose === 'look' ? await lookThrough(state.db, before.header) : null
     const memory = unfinished ? await readMemory(state.db) : before
     const { connector, config } = sync.destination
@@ -149,6 +152,7 @@ export async function open(
       memory,
       unfinished,
       stop,
+      hold,
       close,
     }
   } catch (error) {
@@ -157,20 +161,42 @@ export async function open(
   }
 }
 
+/** A look holds nothing. */
+const NO_HOLD: Hold = {
+  alive: () => undefined,
+  fetch: () => Promise.reject(new Error('a look fetches nothing')),
+  outboxWritten: () => Promise.resolve(),
+  journal: () => null,
+  store: () => Promise.resolve(),
+  forget: () => Promise.resolve(),
+  release: () => Promise.resolve(),
+}
+
+/** A run moves the old name's state; a look only reads it there. */
+async function lookAt(keeper: Keeper, sync: Sync, work: string): Promise<string> {
+  const file = await keeper.look(sync.name, work)
+  return sync.renamedFrom === null || existsSync(file) ? file : keeper.look(sync.renamedFrom, work)
+}
+
 /** Opens the destination with its HTTP client; requests end with `stop`, not with the user's first interrupt. */
 export function openDestination(
   project: Project,
   sync: Sync,
   context: Pick<RunContext, 'trace' | 'now' | 'report'>,
+  alive: () => void = () => undefined,
 ): { destination: Destination; meter: Meter; stop: () => void } {
   const controller = new AbortController()
   const meter = createMeter(controller.signal)
   const { connector, config } = sync.destination
   const redact = createRedactor(project.secrets)
+  const turn = async (): Promise<void> => {
+    await meter.turn()
+    alive()
+  }
   const destination = connector.open(
     { config, options: sync.options },
     {
-      http: createHttp({ signal: controller.signal, redact, trace: context.trace, now: context.now, turn: meter.turn }),
+      http: createHttp({ signal: controller.signal, redact, trace: context.trace, now: context.now, turn }),
       log: (message) => context.trace?.(redact(message)),
       signal: controller.signal,
       now: context.now,
@@ -197,8 +223,8 @@ export const identity = ({ sync, target, account }: Session): Record<string, str
   unsafe: JSON.stringify(unsafeOps(sync.spec)),
 })
 
-async function checkMemory(project: Project, sync: Sync, memory: Memory, target: string, account: Account): Promise<void> {
-  if (memory.target === null) return checkOrphans(project, sync, target)
+async function checkMemory(project: Project, sync: Sync, keeper: Keeper, memory: Memory, target: string, account: Account): Promise<void> {
+  if (memory.target === null) return checkOrphans(project, sync, keeper, target)
   // Nothing was ever delivered: there is nothing to be bound to.
   if (memory.first && memory.header === null) return
   if (memory.target !== target) {
@@ -237,15 +263,11 @@ async function checkMemory(project: Project, sync: Sync, memory: Memory, target:
 
 const describeKey = (text: string): string => (JSON.parse(text) as string[]).join(', ')
 
-const oldState = (project: Project, name: string): string | null => (hasState(project, name) ? statePaths(project, { name }).file : null)
-
 /** A state without a sync whose target is this one's: the sync was renamed, and a first run would send everything again. */
-async function checkOrphans(project: Project, sync: Sync, target: string): Promise<void> {
+async function checkOrphans(project: Project, sync: Sync, keeper: Keeper, target: string): Promise<void> {
   const names = new Set(project.syncs.map(({ name }) => name))
-  for (const name of await listStates(project)) {
-    if (names.has(name)) continue
-    const note = await readFile(targetFile(statePaths(project, { name })), 'utf8').catch(() => null)
-    if (note === null || note.trim() !== target) continue
+  for (const name of await keeper.list()) {
+    if (names.has(name) || (await keeper.target(name)) !== target) continue
     throw new CdpError('CDP4005', `${sync.name} has no state, and the state of ${name}, which is no sync any more, has the same target.`, {
       where: sync.where,
       hint: `If it was renamed: \`cdp-sync rename ${name} ${sync.name}\`, or write \`renamed_from: ${name}\` in its file. If not, delete that state: \`cdp-sync reset ${name}\`.`,
@@ -264,11 +286,6 @@ async function sweepUnborn(paths: StatePaths): Promise<void> {
   )
   if (size === 0 && !existsSync(`${paths.file}.wal`) && !existsSync(targetFile(paths))) await rm(paths.file)
 }
-
-/** Beside the state, so that a renamed sync is found without opening other states. */
-export const targetFile = (paths: StatePaths): string => join(paths.folder, 'target')
-
-export const hasState = (project: Project, name: string): boolean => existsSync(statePaths(project, { name }).file)
 
 const isByKey = ({ mode, spec }: Sync): boolean => mode === 'append' || spec.address === 'key'
 

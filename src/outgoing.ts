@@ -28,6 +28,7 @@ export async function send(session: Session, comparison: Comparison, plan: SyncP
   if (context.options.fullRefresh) {
     // Durable before anything is sent: a crash forgets nothing of it.
     await markUncertain(state.db)
+    await session.hold.store(state, false)
     await viewStored(state.db)
   }
   const adopts = sync.backfill === false && memory.target === null
@@ -37,6 +38,7 @@ export async function send(session: Session, comparison: Comparison, plan: SyncP
   // Positions are durable before any payload uses them.
   if (comparison.placement.reserve) await transaction(state.db, comparison.placement.reserve)
   const counts = await createOutbox(state.db, header, comparison.addressing.any, identity(session))
+  await session.hold.outboxWritten(state, header)
   step('outbox-written')
   context.report({ type: 'phase', sync: sync.name, phase: 'deliver' })
   return { header, outbox: counts, delivery: await deliverOutbox(session, header) }
@@ -44,7 +46,7 @@ export async function send(session: Session, comparison: Comparison, plan: SyncP
 
 async function deliverOutbox(session: Session, header: Header): Promise<Delivery> {
   const { sync, context, state, destination, limits, run, stop } = session
-  const outbox = await openOutbox(state.db, header, context.now, createRedactor(session.project.secrets))
+  const outbox = await openOutbox(state.db, header, context.now, createRedactor(session.project.secrets), session.hold.journal())
   // Small statements only, and a second thread that waits for its share costs more than it does.
   await state.db.run('SET threads = 1')
   try {
@@ -61,6 +63,7 @@ async function deliverOutbox(session: Session, header: Header): Promise<Delivery
       random: context.random,
       signal: context.signal,
       stop,
+      alive: session.hold.alive,
       report: ({ settled, total }) => context.report({ type: 'progress', sync: sync.name, phase: 'deliver', done: settled, total }),
       note: (level, message) => context.report({ type: 'note', sync: sync.name, level, message }),
       // A delivery that was cut short calls this too; only one that goes on to its removals lets dependents start.

@@ -10,7 +10,7 @@ import type { Phase } from './context.ts'
 import type { Op, RunCounts, RunRecord } from './types.ts'
 
 /** Run records (and their attempts) kept per sync. */
-const KEEP_RUNS = 100
+export const KEEP_RUNS = 100
 
 /** The counts of a run that has not counted yet. */
 export const NO_COUNTS: RunCounts = {
@@ -69,6 +69,9 @@ export function statePaths(project: Pick<Project, 'state' | 'environment'>, sync
     limits: join(project.state.path, 'limits'),
   }
 }
+
+/** Beside the state, so that a renamed sync is found without opening other states. */
+export const targetFile = (paths: StatePaths): string => join(paths.folder, 'target')
 
 /** Makes the folders of a sync, 0700, with a .gitignore that keeps all of it out of git. */
 export async function prepareState(project: Place, sync: { readonly name: string }): Promise<StatePaths> {

@@ -23,6 +23,8 @@ export async function recover(session: Session, report: Pick<Reporter, 'recovere
   await resumeJobs(session, header)
   step('recovering')
   const { uncertain } = await recoverFold(session.state.db, header)
+  // From here on the killed run is part of the snapshot, for whoever goes on after this one.
+  await session.hold.store(session.state, false)
   report.recovered(uncertain)
   return { ...session, memory: await readMemory(session.state.db), unfinished: { uncertain } }
 }
@@ -36,7 +38,7 @@ async function resumeJobs(session: Session, header: Header): Promise<void> {
     `SELECT token, numbers FROM state.jobs WHERE noted_at > ${lit(since)}::TIMESTAMP ORDER BY noted_at`,
   )
   if (jobs.length === 0) return
-  const outbox = await openOutbox(state.db, header, context.now, createRedactor(session.project.secrets))
+  const outbox = await openOutbox(state.db, header, context.now, createRedactor(session.project.secrets), null)
   try {
     for (const { token, numbers } of jobs) {
       const rows = await jobRows(state.db, header, numbers)

@@ -7,6 +7,7 @@ import { AuthError, CdpError, described, EXIT, GuardError, LockedError } from '.
 import type { Sent } from './outgoing.ts'
 import { clearProgress, NO_COUNTS, prepareState, statePaths, writeProgress, writeRecord } from './records.ts'
 import { createRedactor } from './redact.ts'
+import { openKeeper } from './state/keepers.ts'
 import { explainDisk } from './state/local.ts'
 import type { RunCounts, RunRecord, RunStatus, SyncPlan } from './types.ts'
 
@@ -99,6 +100,8 @@ export async function reporter(project: Project, sync: Sync, context: RunContext
       if (record.status !== 'locked') {
         await prepareState(project, sync)
           .then((paths) => writeRecord(paths, record))
+          .then(() => openKeeper(project))
+          .then((keeper) => keeper.recorded(sync.name, run))
           .catch((error: unknown) => {
             if (record.status === 'ok') Object.assign(record, ended(explainDisk(error), 'failed'))
           })

@@ -96,20 +96,21 @@ export function renameCommand(program: Command, act: Act): void {
     .argument('<old>', 'the name the state has')
     .argument('<new>', 'the name of the sync now')
     .addOption(jsonFlag())
-    .action(
-      act(async (session, from: string, to: string, flags: { json?: boolean }) => {
-        const { project } = await session.sync(to)
-        if (project.syncs.some((it) => it.name === from)) {
-          throw new CdpError('CDP5014', `There still is a sync "${from}": its state is its own.`, {
-            hint: 'Rename the sync in its file first.',
-          })
-        }
-        const { rename } = await import('../maintain.ts')
-        await rename(project, from, to)
-        if (flags.json) session.print(JSON.stringify({ format_version: 1, from, to }) + '\n')
-        else session.print(`The state of ${from} is now that of ${to}.\n`)
-      }),
-    )
+    .action(act(async (session, from: string, to: string, flags: { json?: boolean }) => giveName(session, from, to, flags)))
+}
+
+/** `rename` and `state mv`. */
+export async function giveName(session: Session, from: string, to: string, flags: { json?: boolean }): Promise<void> {
+  const { project } = await session.sync(to)
+  if (project.syncs.some((it) => it.name === from)) {
+    throw new CdpError('CDP5014', `There still is a sync "${from}": its state is its own.`, {
+      hint: 'Rename the sync in its file first.',
+    })
+  }
+  const { rename } = await import('../maintain.ts')
+  await rename(project, from, to)
+  if (flags.json) session.print(JSON.stringify({ format_version: 1, from, to }) + '\n')
+  else session.print(`The state of ${from} is now that of ${to}.\n`)
 }
 
 export function adoptTargetCommand(program: Command, act: Act): void {

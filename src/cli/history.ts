@@ -24,11 +24,13 @@ export function historyCommand(program: Command, act: Act): void {
 }
 
 async function history(session: Session, name: string | undefined, flags: Flags): Promise<void> {
-  const { readRecords, statePaths } = await import('../records.ts')
+  const { readRecords } = await import('../records.ts')
+  const { openKeeper } = await import('../state/keepers.ts')
   const project = await session.project()
   const syncs = name === undefined ? project.syncs : [(await session.sync(name)).sync]
+  const keeper = await openKeeper(project)
   const all: RunRecord[] = []
-  for (const sync of syncs) all.push(...(await readRecords(statePaths(project, sync))))
+  for (const sync of syncs) all.push(...(await readRecords(await keeper.records(sync.name))))
   const records = all.sort((a, b) => (a.started_at < b.started_at ? 1 : -1)).slice(0, flags.limit)
   if (flags.json) {
     const runs = session.style(flags.showValues).showValues ? records : records.map(hideRecord)

@@ -22,6 +22,7 @@ import { sandboxCommand } from './sandbox.ts'
 import { schemaCommand } from './schema.ts'
 import { newSession, type Globals } from './session.ts'
 import { resolveCommand, retryCommand } from './settle.ts'
+import { stateCommand } from './state.ts'
 import { statusCommand } from './status.ts'
 import { validateCommand } from './validate.ts'
 import { whyCommand } from './why.ts'
@@ -42,6 +43,7 @@ const COMMANDS = [
   renameCommand,
   adoptTargetCommand,
   resetCommand,
+  stateCommand,
   connectorsCommand,
   schemaCommand,
   sandboxCommand,

@@ -26,12 +26,13 @@ export function rejectedCommand(program: Command, act: Act): void {
 
 async function rejected(session: Session, name: string, flags: Flags): Promise<void> {
   const { project, sync } = await session.sync(name)
-  const { readRejected, statePaths } = await import('../records.ts')
+  const { readRejected } = await import('../records.ts')
+  const { openKeeper } = await import('../state/keepers.ts')
   const { showValues } = session.style(flags.showValues)
   const rows: RejectedRow[] = []
   const codes = new Map<string, number>()
   let total = 0
-  for await (const row of readRejected(statePaths(project, sync))) {
+  for await (const row of readRejected(await (await openKeeper(project)).records(sync.name))) {
     codes.set(row.code, (codes.get(row.code) ?? 0) + 1)
     if (flags.code !== undefined && row.code !== flags.code) continue
     total += 1

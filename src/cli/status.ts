@@ -1,9 +1,9 @@
 /** `cdp-sync status`: one screen on every sync, from small files only, so it answers while a run holds the state. */
-import { dirname } from 'node:path'
 import type { Command } from 'commander'
 import type { Project, Sync } from '../config/types.ts'
 import type { RunRecord } from '../types.ts'
 import type { Progress } from '../records.ts'
+import type { Keeper } from '../state/keeper.ts'
 import { count, moment, table } from '../render/text.ts'
 import { jsonFlag, type Act } from './options.ts'
 import { progressText, type Session } from './session.ts'
@@ -28,10 +28,11 @@ interface Row {
 
 async function status(session: Session, flags: { json?: boolean }): Promise<void> {
   const project = await session.project()
-  const { listStates } = await import('../records.ts')
+  const { openKeeper } = await import('../state/keepers.ts')
+  const keeper = await openKeeper(project)
   const rows: Row[] = []
-  for (const sync of project.syncs) rows.push(await rowOf(project, sync))
-  const orphans = (await listStates(project)).filter((name) => !project.syncs.some((sync) => sync.name === name))
+  for (const sync of project.syncs) rows.push(await rowOf(project, keeper, sync))
+  const orphans = (await keeper.list()).filter((name) => !project.syncs.some((sync) => sync.name === name))
   if (flags.json) {
     session.print(JSON.stringify({ format_version: 1, syncs: rows, states_without_sync: orphans }, null, 2) + '\n')
     return
@@ -53,13 +54,12 @@ async function status(session: Session, flags: { json?: boolean }): Promise<void
   }
 }
 
-async function rowOf(project: Project, sync: Sync): Promise<Row> {
-  const { readProgress, readRecords, statePaths } = await import('../records.ts')
-  const { lockHolder } = await import('../lock.ts')
+async function rowOf(project: Project, keeper: Keeper, sync: Sync): Promise<Row> {
+  const { readProgress, readRecords } = await import('../records.ts')
   const { isActive } = await import('../config/select.ts')
-  const paths = statePaths(project, sync)
+  const paths = await keeper.records(sync.name)
   const [last] = await readRecords(paths)
-  const holder = await lockHolder({ folder: dirname(paths.lock), name: sync.name })
+  const holder = await keeper.holder(sync.name)
   const running = holder ? runningOf(holder, await readProgress(paths)) : null
   const here = isActive(sync, project)
   return {

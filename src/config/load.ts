@@ -246,27 +246,41 @@ function readState(project: Reading, environment: string | null, root: string, p
   const path = statePath(project, environment)
   const state = objectAt(project, path)
   const type = state['type'] ?? 'local'
-  if (type === 'warehouse' || type === 's3') {
-    const message = `State in ${type === 's3' ? 'S3' : 'the warehouse'} is not available in this version.`
+  if (type === 'warehouse') {
     problems.push({
       code: 'CDP1060',
-      message,
-      hint: 'Use { type: local, path: … } on a disk that outlives the run.',
+      message: 'State in the warehouse is not available in this version.',
+      hint: 'Use { type: s3, bucket: … }, or { type: local, path: … } on a disk that outlives the run.',
       spot: spotAt(project.source, [...path, 'type']),
     })
     return null
   }
-  for (const key of ['schema', 'warehouse', 'bucket', 'prefix']) {
+  const others = type === 's3' ? ['schema', 'warehouse'] : ['schema', 'warehouse', 'bucket', 'prefix', 'region', 'endpoint']
+  for (const key of others) {
     if (state[key] === undefined) continue
     problems.push({
       code: 'CDP1012',
-      message: `state.${key} does not go with type local.`,
+      message: `state.${key} does not go with type ${type === 's3' ? 's3' : 'local'}.`,
       hint: 'Remove it.',
       spot: spotAt(project.source, [...path, key], 'key'),
     })
   }
-  const folder = state['path']
-  return { type: 'local', path: resolve(root, typeof folder === 'string' ? folder : '.cdp-sync') }
+  const text = (key: string): string | null => (typeof state[key] === 'string' ? state[key] : null)
+  const folder = resolve(root, text('path') ?? '.cdp-sync')
+  if (type !== 's3') return { type: 'local', path: folder }
+  const bucket = text('bucket')
+  if (bucket === null || typeof valueAt(project.value, ['project']) !== 'string') {
+    problems.push({
+      code: 'CDP1061',
+      message: bucket === null ? 'State in a bucket needs `bucket`.' : 'State in a bucket needs `project`, a name of this project there.',
+      hint: bucket === null ? 'Add it: { type: s3, bucket: my-bucket }.' : 'Add a line to cdp-sync.yaml: project: my-project.',
+      spot: spotAt(project.source, path),
+    })
+    return null
+  }
+  const prefix = (text('prefix') ?? '').replace(/^\/+|\/+$/g, '')
+  // Working copies are kept apart from states that live in the folder.
+  return { type: 's3', path: join(folder, 's3'), bucket, prefix, region: text('region'), endpoint: text('endpoint') }
 }
 
 /** A `--var` that nothing declares and nothing reads is a typing mistake. */

@@ -84,12 +84,19 @@ export const destinationSchema = z
 
 export const stateSchema = z
   .strictObject({
-    type: z.enum(['local', 'warehouse', 's3']).describe('`local`: files beside the project. The others are not available yet.'),
-    path: z.string().min(1).optional().describe('local: the folder. Default: `.cdp-sync`.'),
+    type: z
+      .enum(['local', 'warehouse', 's3'])
+      .describe('`local`: files beside the project. `s3`: objects in a bucket. `warehouse` is not available yet.'),
+    path: z.string().min(1).optional().describe('local: the folder; s3: the folder of the working copies. Default: `.cdp-sync`.'),
     schema: z.string().optional().describe('warehouse: the schema that holds the tables.'),
     warehouse: z.string().optional().describe('warehouse: which one; default the sync’s own.'),
-    bucket: z.string().optional().describe('s3: the bucket.'),
-    prefix: z.string().optional().describe('s3: what the names of the objects start with.'),
+    bucket: z.string().min(1).optional().describe('s3: the bucket. Its credentials are found as the AWS SDK does.'),
+    prefix: z.string().optional().describe('s3: what the names of the objects start with, a folder. Default: none.'),
+    region: z.string().min(1).optional().describe('s3: the region. Default: the one of the environment, or `auto` with an endpoint.'),
+    endpoint: z
+      .url({ protocol: /^https?$/ })
+      .optional()
+      .describe('s3: the URL of a service that is not AWS. Default: AWS.'),
   })
   .describe('Where cdp-sync remembers what was delivered.')
 

@@ -14,8 +14,7 @@ export interface Project {
   readonly environment: string | null
   readonly warehouses: Readonly<Record<string, WarehouseEntry>>
   readonly destinations: Readonly<Record<string, DestinationEntry>>
-  /** Where state lives. `path` is absolute. */
-  readonly state: { readonly type: 'local'; readonly path: string }
+  readonly state: StateEntry
   /** Every sync of the project, by name, disabled ones included. */
   readonly syncs: readonly Sync[]
   /** Values of secrets, to be redacted wherever they turn up. */
@@ -25,6 +24,19 @@ export interface Project {
   /** Things a user should know that stop nothing, one sentence each. */
   readonly warnings: readonly string[]
 }
+
+/** Where state lives. `path` is absolute: the folder of the states, or of the working copies of those in a bucket. */
+export type StateEntry =
+  | { readonly type: 'local'; readonly path: string }
+  | {
+      readonly type: 's3'
+      readonly path: string
+      readonly bucket: string
+      /** Without slashes at its ends; '' for none. */
+      readonly prefix: string
+      readonly region: string | null
+      readonly endpoint: string | null
+    }
 
 export interface VariableUse {
   readonly kind: 'env' | 'file' | 'var'

@@ -79,7 +79,7 @@ async function attempt(lane: Lane, tasks: readonly Task[]): Promise<Refusal | nu
   })
   try {
     const intended = release !== null && !ending.aborted && (tasks.every((task) => task.open) || (await lane.intend(tasks)))
-    if (!intended || ending.aborted) {
+    if (!intended || ending.aborted || !stillOurs(lane.session)) {
       giveBack(lane, tasks)
       return null
     }
@@ -91,6 +91,17 @@ async function attempt(lane: Lane, tasks: readonly Task[]): Promise<Refusal | nu
     return gather(lane, tasks, answer, startedAt)
   } finally {
     release?.()
+  }
+}
+
+/** Another runner may have the sync by now: then it alone sends. */
+function stillOurs({ settings, cut }: Session): boolean {
+  try {
+    settings.alive?.()
+    return true
+  } catch (error) {
+    cut('bug', stateError(error))
+    return false
   }
 }
 

@@ -16,6 +16,8 @@ export interface State {
   readonly db: Db
   /** Whether a run may write; `plan` only reads. */
   readonly writable: boolean
+  /** Closes the state file while `work` reads it by other means. */
+  detached<T>(work: (file: string) => Promise<T>): Promise<T>
   close(): void
 }
 
@@ -44,7 +46,19 @@ export async function openState(settings: StateSettings): Promise<State> {
       if (writable) await chmod(file, 0o600)
     } else await checkFormat(db, file)
     await viewStored(db)
-    return { db, writable, close }
+    return {
+      db,
+      writable,
+      close,
+      async detached(work) {
+        await db.run('DETACH state')
+        try {
+          return await work(file)
+        } finally {
+          await db.run(`ATTACH ${lit(file)} AS state${writable ? '' : ' (READ_ONLY)'}`)
+        }
+      },
+    }
   } catch (error) {
     close()
     throw explainOpen(error, file)

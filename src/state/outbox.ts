@@ -10,25 +10,73 @@ import { selectSql } from './outbox-sql.ts'
 /** Entries of one INSERT; longer statements parse slowly. */
 const ENTRIES_PER_STATEMENT = 500
 
-/** `now` gives milliseconds. `redact` takes secrets out of what services say. Opens connections of its own: readers and the journal never share one. */
+/** A line of the journal. */
+export interface JournalRow {
+  readonly seq: number
+  /** Numbers of the outbox, both inclusive. */
+  readonly first: number
+  readonly last: number
+  readonly result: string
+  readonly remoteId: string | null
+  readonly code: string | null
+  readonly message: string | null
+  readonly field: string | null
+  /** Milliseconds since 1970. */
+  readonly at: number
+}
+
+/** A vendor's job that carries these numbers. */
+export interface JobRow {
+  readonly token: string
+  readonly numbers: readonly number[]
+  readonly at: number
+}
+
+/** Where the journal goes besides the state file. */
+export interface JournalSink {
+  /** Taken along with the next `store`, or in a second or two. */
+  add(rows: readonly JournalRow[], jobs: readonly JobRow[]): void
+  /** Resolves when everything added is durable there. */
+  store(): Promise<void>
+  close(): void
+}
+
+/**
+ * `now` gives milliseconds. `redact` takes secrets out of what services say. Opens connections of its own: readers and the
+ * journal never share one. What is durable is so in the state file and in `sink`.
+ */
 export async function openOutbox(
   db: Db,
   header: Header,
   now: () => number,
   redact: (text: string) => string,
+  sink: JournalSink | null,
 ): Promise<Outbox & { close(): void }> {
   const reader = await db.connect()
   const writer = await db.connect()
   let seq = (await writer.one<{ seq: number }>('SELECT coalesce(max(seq), 0) AS seq FROM state.journal')).seq
-  let buffer: string[] = []
+  let buffer: JournalRow[] = []
 
-  const entry = (
+  const enter = (
     first: number,
     last: number,
     result: string,
     detail: { remoteId?: string | undefined; code?: string | undefined; message?: string | undefined; field?: string | undefined } = {},
-  ): string =>
-    `(${++seq}, ${first}, ${last}, ${lit(result)}, ${lit(detail.remoteId ?? null)}, ${lit(detail.code === undefined ? null : redact(detail.code))}, ${lit(detail.message === undefined ? null : redact(detail.message))}, ${lit(detail.field ?? null)}, ${litTime(now())})`
+  ): void => {
+    const row = {
+      seq: ++seq,
+      first,
+      last,
+      result,
+      remoteId: detail.remoteId ?? null,
+      code: detail.code === undefined ? null : redact(detail.code),
+      message: detail.message === undefined ? null : redact(detail.message),
+      field: detail.field ?? null,
+      at: now(),
+    }
+    buffer.push(row)
+    sink?.add([row], [])
+  }
 
   /** Everything in `buffer` and `further` in one durable transaction. */
   const write = async (further = ''): Promise<void> => {
@@ -37,9 +85,7 @@ export async function openOutbox(
     buffer = []
     await writer.run('BEGIN')
     try {
-      for (let i = 0; i < values.length; i += ENTRIES_PER_STATEMENT) {
-        await writer.run(`INSERT INTO state.journal VALUES ${values.slice(i, i + ENTRIES_PER_STATEMENT).join(', ')}`)
-      }
+      await writeJournal(writer, values)
       if (further) await writer.run(further)
       await writer.run('COMMIT')
     } catch (error) {
@@ -83,25 +129,48 @@ export async function openOutbox(
       return []
     },
     async intend(numbers) {
-      for (const [first, last] of ranges(numbers)) buffer.push(entry(first, last, 'intent'))
+      for (const [first, last] of ranges(numbers)) enter(first, last, 'intent')
       step('intending')
       await write()
+      await sink?.store()
       step('intended')
     },
     record(item) {
-      if ('first' in item) buffer.push(entry(item.first, item.last, item.result))
-      else buffer.push(entry(item.n, item.n, item.result, item))
+      if ('first' in item) enter(item.first, item.last, item.result)
+      else enter(item.n, item.n, item.result, item)
     },
     async token(token, numbers) {
-      await write(`INSERT INTO state.jobs VALUES (${lit(token)}, [${numbers.join(', ')}]::BIGINT[], ${litTime(now())})`)
+      const job = { token, numbers, at: now() }
+      await write(insertJob(job))
+      sink?.add([], [job])
+      await sink?.store()
     },
-    flush: () => write(),
+    async flush() {
+      await write()
+      await sink?.store()
+    },
     close() {
+      sink?.close()
       reader.close()
       writer.close()
     },
   }
 }
+
+/** Appends to the journal; within a transaction of the caller's. */
+export async function writeJournal(db: Db, rows: readonly JournalRow[]): Promise<void> {
+  for (let i = 0; i < rows.length; i += ENTRIES_PER_STATEMENT) {
+    const values = rows.slice(i, i + ENTRIES_PER_STATEMENT).map((row) => {
+      const { seq, first, last, result, remoteId, code, message, field, at } = row
+      return `(${seq}, ${first}, ${last}, ${[result, remoteId, code, message, field].map(lit).join(', ')}, ${litTime(at)})`
+    })
+    await db.run(`INSERT INTO state.journal VALUES ${values.join(', ')}`)
+  }
+}
+
+/** SQL that notes a vendor's job. */
+export const insertJob = ({ token, numbers, at }: JobRow): string =>
+  `INSERT INTO state.jobs VALUES (${lit(token)}, [${numbers.join(', ')}]::BIGINT[], ${litTime(at)});`
 
 /** The changes of a vendor job that an earlier run began, in order. */
 export async function jobRows(db: Db, header: Header, numbers: readonly number[]): Promise<OutboxRow[]> {

@@ -696,7 +696,33 @@ describe('mistakes in the project file', () => {
         |
       5 | state: { type: warehouse, schema: cdp_sync }
         |                ^^^^^^^^^
-      = Use { type: local, path: … } on a disk that outlives the run.
+      = Use { type: s3, bucket: … }, or { type: local, path: … } on a disk that outlives the run.
+      "
+    `)
+  })
+  it('a bucket without a name, for it or for the project', async () => {
+    expect(await problems({ 'cdp-sync.yaml': `${PROJECT}state: { type: s3, path: x, schema: y }\n` })).toMatchInlineSnapshot(`
+      "
+      cdp-sync.yaml:5:8 CDP1061 State in a bucket needs \`bucket\`.
+        |
+      5 | state: { type: s3, path: x, schema: y }
+        |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      = Add it: { type: s3, bucket: my-bucket }.
+
+      cdp-sync.yaml:5:29 CDP1012 state.schema does not go with type s3.
+        |
+      5 | state: { type: s3, path: x, schema: y }
+        |                             ^^^^^^
+      = Remove it.
+      "
+    `)
+    expect(await problems({ 'cdp-sync.yaml': `${PROJECT}state: { type: s3, bucket: b }\n` })).toMatchInlineSnapshot(`
+      "
+      cdp-sync.yaml:5:8 CDP1061 State in a bucket needs \`project\`, a name of this project there.
+        |
+      5 | state: { type: s3, bucket: b }
+        |        ^^^^^^^^^^^^^^^^^^^^^^^
+      = Add a line to cdp-sync.yaml: project: my-project.
       "
     `)
   })

@@ -90,6 +90,9 @@ export interface ProjectSettings {
   readonly postgres?: Postgres
   /** Further settings of the destination, as YAML flow members. */
   readonly destination?: string
+  /** Further lines of cdp-sync.yaml, and variables that they read. */
+  readonly more?: string
+  readonly env?: Readonly<Record<string, string>>
   /** More of syncs/people.yaml; default mode mirror. */
   readonly sync?: string
   readonly files?: Readonly<Record<string, string>>
@@ -120,11 +123,12 @@ export async function makeProject(settings: ProjectSettings): Promise<TestProjec
     SIGNING_SECRET: SECRETS.SIGNING_SECRET,
     EXTRA: SECRETS.EXTRA,
     ...(postgres ? { DATABASE_URL: postgres.url } : {}),
+    ...settings.env,
   }
   const warehouse = postgres ? '{ type: postgres, url: "${env:DATABASE_URL}" }' : '{ type: duckdb, path: warehouse.duckdb }'
   const destination = `{ type: webhook, url: "\${env:HOOK_URL}", signing_secret: "\${env:SIGNING_SECRET}", headers: { x-api-key: "\${env:API_KEY}", x-more: "\${env:EXTRA}" }, ${settings.destination ?? 'batch_size: 5, concurrency: 2'} }`
   const project = open(root, env, postgres, schema)
-  await project.write('cdp-sync.yaml', `warehouses: { main: ${warehouse} }\ndestinations: { app: ${destination} }\n`)
+  await project.write('cdp-sync.yaml', `warehouses: { main: ${warehouse} }\ndestinations: { app: ${destination} }\n${settings.more ?? ''}`)
   await project.write(
     'syncs/people.yaml',
     syncText(settings.sync).replace('table: people', postgres ? `table: ${schema}.people` : 'table: people'),

@@ -1,0 +1,295 @@
+/**
+ * States in a bucket. A run works on a copy in a folder of its own; what it leaves there is worth nothing to anybody else.
+ * In the bucket `head.json` says which snapshot counts and whether a run is unfinished; it is only replaced on condition,
+ * by the holder of the lease. Everything else is written under names that nobody wrote before.
+ */
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { step } from '../crash.ts'
+import { CdpError } from '../errors.ts'
+import { lockSync } from '../lock.ts'
+import { KEEP_RUNS, statePaths, targetFile } from '../records.ts'
+import type { StatePaths } from '../records.ts'
+import { openBucket } from './bucket.ts'
+import type { Bucket, BucketEntry, Note } from './bucket.ts'
+import { packRun, readIfThere, unfinishedError, unpackRun } from './carry.ts'
+import type { JournalNote, RunNote } from './carry.ts'
+import { journalSink } from './journal-sink.ts'
+import type { Hold, HoldRequest, Keeper, Place } from './keeper.ts'
+import { leaseHolder, raceError, takeLease, waitForLease } from './lease.ts'
+import type { Lease } from './lease.ts'
+
+interface Head {
+  readonly fence: number
+  /** Key under the sync's folder; null before the first commit. */
+  readonly snapshot: { readonly name: string; readonly bytes: number } | null
+  /** The run whose outbox and journal lie beside the snapshot: it may have sent. */
+  readonly run: string | null
+}
+
+/** Readers may find that what head named was replaced while they read. */
+const LOOKS = 5
+
+export async function bucketKeeper(project: Place, entry: BucketEntry): Promise<Keeper> {
+  const bucket = await openBucket(entry)
+  // A null environment has a name of its own that no environment can have.
+  const root = [entry.prefix, project.name ?? '', project.environment ?? '_'].filter((part) => part !== '').join('/')
+  const place = (name: string): SyncPlace => {
+    const folder = `${root}/${name}`
+    return { bucket, name, folder, lease: `${folder}/lease.json`, head: `${folder}/head.json`, paths: statePaths(project, { name }) }
+  }
+  const self: Keeper = {
+    hold: (request) => hold(place(request.name), request),
+    waitFree: (request) => waitForLease(bucket, place(request.name).lease, request),
+    holder: (name) => leaseHolder(bucket, place(name).lease),
+    async look(name, folder) {
+      const file = join(folder, `${name}.duckdb`)
+      for (let tries = 1; ; tries++) {
+        const head = await bucket.note<Head>(place(name).head)
+        if (!head || !(await isGone(() => bring(place(name), head.value, file, folder), tries))) return file
+      }
+    },
+    async exists(name) {
+      const head = await bucket.note<Head>(place(name).head)
+      return head !== null && (head.value.snapshot !== null || head.value.run !== null)
+    },
+    async list() {
+      const names: string[] = []
+      for (const name of await bucket.folders(`${root}/`)) if (await self.exists(name)) names.push(name)
+      return names
+    },
+    target: async (name) => (await bucket.text(`${place(name).folder}/target`))?.trim() ?? null,
+    move: (from, to) => move(place(from), place(to)),
+    records: (name) => bringRecords(place(name)),
+    recorded: (name, run) => storeRecord(place(name), run),
+  }
+  return self
+}
+
+/** Where one sync lies: here and there. */
+interface SyncPlace {
+  readonly bucket: Bucket
+  readonly name: string
+  readonly folder: string
+  readonly lease: string
+  readonly head: string
+  readonly paths: StatePaths
+}
+
+async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
+  const { bucket, name, paths } = place
+  // Two runs that share a folder would share the working copy.
+  const lock = await lockSync({ ...request, folder: dirname(paths.file), run: request.run ?? undefined })
+  const lease = await takeLease(bucket, place.lease, request).catch(async (error: unknown) => {
+    await lock.release()
+    throw error
+  })
+  step('leased')
+  let head: Note<Head> | null = null
+  let uploads = 0
+  let run: string | null = null
+  /** The working copy is what head names. */
+  let settled = false
+
+  const moveHead = async (next: Omit<Head, 'fence'>): Promise<void> => {
+    lease.alive()
+    const value = { ...next, fence: lease.fence }
+    const etag = await bucket.replace(place.head, value, head?.etag ?? null)
+    if (etag === null) throw await raceError(bucket, place.lease, name)
+    head = { value, etag, writtenAt: 0, readAt: 0 }
+  }
+  return {
+    alive: lease.alive,
+    async fetch() {
+      // Under our fence: a write of the last holder that is still on its way finds another head and fails.
+      for (head = null; head === null;) head = await claim(place, lease)
+      await mkdir(paths.work, { recursive: true, mode: 0o700 })
+      const copy = await readIfThere(copyFile(paths))
+      await rm(copyFile(paths), { force: true })
+      const current = copy !== null && copy === copyOf(place, head.value) && head.value.run === null && existsSync(paths.file)
+      if (!current) await bring(place, head.value, paths.file, paths.work)
+      return paths.file
+    },
+    async outboxWritten(state, header) {
+      lease.alive()
+      const file = join(paths.work, 'outbox.parquet')
+      const folder = `${place.folder}/run-${header.run}`
+      const note = await packRun(state.db, file)
+      await bucket.upload(`${folder}/outbox.parquet`, file)
+      await bucket.put(`${folder}/state.json`, JSON.stringify(note))
+      await rm(file, { force: true })
+      step('outbox-uploaded')
+      await moveHead({ snapshot: head?.value.snapshot ?? null, run: header.run })
+      run = header.run
+      step('sending-noted')
+    },
+    journal: () => (run === null ? null : journalSink(bucket, `${place.folder}/run-${run}`, lease.alive)),
+    async store(state, last) {
+      lease.alive()
+      const snapshot = `snapshot-${lease.fence}-${++uploads}.duckdb`
+      const bytes = await state.detached((file) => bucket.upload(`${place.folder}/${snapshot}`, file))
+      step('snapshot-uploaded')
+      if (last) await storeFiles(place, lease)
+      await moveHead({ snapshot: { name: snapshot, bytes }, run: null })
+      step('head-moved')
+      settled = last
+      await sweep(place, snapshot)
+      step('swept')
+    },
+    async forget() {
+      await moveHead({ snapshot: null, run: null })
+      await clear(place)
+      for (const path of [paths.file, `${paths.file}.wal`]) await rm(path, { force: true })
+    },
+    async release() {
+      try {
+        if (settled && head) await writeFile(copyFile(paths), copyOf(place, head.value), { mode: 0o600 })
+        await lease.release()
+      } finally {
+        await lock.release()
+      }
+    },
+  }
+}
+
+/** Notes beside the working copy what it is a copy of. */
+const copyFile = (paths: StatePaths): string => join(paths.folder, 'copy')
+const copyOf = ({ bucket, folder }: SyncPlace, { snapshot }: Head): string =>
+  `${bucket.url}/${folder}/${snapshot?.name ?? ''} ${snapshot?.bytes ?? 0}`
+
+/** Puts our fence on head; null when somebody else wrote it meanwhile: then it is another one. */
+async function claim({ bucket, head: key }: SyncPlace, lease: Lease): Promise<Note<Head> | null> {
+  const found = await bucket.note<Head>(key)
+  const value: Head = { snapshot: found?.value.snapshot ?? null, run: found?.value.run ?? null, fence: lease.fence }
+  lease.alive()
+  const etag = await bucket.replace(key, value, found?.etag ?? null)
+  return etag === null ? null : { value, etag, writtenAt: 0, readAt: 0 }
+}
+
+/** Makes `file` what head says: the snapshot, and the unfinished run in it. */
+async function bring({ bucket, folder }: SyncPlace, { snapshot, run }: Head, file: string, work: string): Promise<void> {
+  for (const path of [file, `${file}.wal`]) await rm(path, { force: true })
+  if (snapshot) {
+    if (!(await bucket.download(`${folder}/${snapshot.name}`, file))) throw missing(bucket, `${folder}/${snapshot.name}`)
+    const { size } = await stat(file)
+    if (size !== snapshot.bytes)
+      throw new CdpError('CDP4030', `${bucket.url}/${folder}/${snapshot.name} arrived with ${size} of ${snapshot.bytes} bytes.`)
+  }
+  if (run === null) return
+  const from = `${folder}/run-${run}`
+  const outbox = join(work, 'outbox.parquet')
+  if (!(await bucket.download(`${from}/outbox.parquet`, outbox))) throw missing(bucket, `${from}/outbox.parquet`)
+  const note = await part<RunNote>(bucket, `${from}/state.json`)
+  const journal: JournalNote[] = []
+  for (const key of await bucket.list(`${from}/journal-`)) journal.push(await part<JournalNote>(bucket, key))
+  await unpackRun(file, work, note, outbox, journal)
+  await rm(outbox, { force: true })
+}
+
+async function part<T>(bucket: Bucket, key: string): Promise<T> {
+  const text = await bucket.text(key)
+  if (text === null) throw missing(bucket, key)
+  return JSON.parse(text) as T
+}
+
+/** An object that head promises. */
+class Missing extends CdpError {}
+const missing = (bucket: Bucket, key: string): Missing =>
+  new Missing('CDP4001', `The state in ${bucket.url} is damaged: ${key} is missing.`, {
+    hint: 'Restore it from a version of the bucket, or a backup. Or `cdp-sync baseline` adopts what the model says today. Nothing was sent.',
+  })
+
+async function isGone(work: () => Promise<void>, tries: number): Promise<boolean> {
+  try {
+    await work()
+    return false
+  } catch (error) {
+    if (error instanceof Missing && tries < LOOKS) return true
+    throw error
+  }
+}
+
+/** Deletes what head names no more, also what killed runs left. What can't be deleted now is at the next time. */
+async function sweep({ bucket, folder }: SyncPlace, snapshot: string): Promise<void> {
+  try {
+    const old = await bucket.list(`${folder}/snapshot-`)
+    const runs = await bucket.list(`${folder}/run-`)
+    await bucket.remove([...old.filter((key) => key !== `${folder}/${snapshot}`), ...runs])
+  } catch {
+    // Nothing depends on it.
+  }
+}
+
+/** Deletes everything of a sync but lease and head, whose fence must go on rising. */
+async function clear({ bucket, folder, head, lease }: SyncPlace): Promise<void> {
+  await bucket.remove((await bucket.list(`${folder}/`)).filter((key) => key !== head && key !== lease))
+}
+
+/** Rejections and the target: small files that `rejected` and a rename look at. */
+async function storeFiles({ bucket, folder, paths }: SyncPlace, lease: Lease): Promise<void> {
+  for (const [name, path] of [
+    ['rejected.ndjson', paths.rejected],
+    ['target', targetFile(paths)],
+  ] as const) {
+    lease.alive()
+    const text = await readIfThere(path)
+    if (text === null) await bucket.remove([`${folder}/${name}`])
+    else await bucket.put(`${folder}/${name}`, text)
+  }
+}
+
+async function storeRecord({ bucket, folder, paths }: SyncPlace, run: string): Promise<void> {
+  const attempts = await readIfThere(join(paths.attempts, `${run}.ndjson`))
+  if (attempts !== null) await bucket.put(`${folder}/attempts/${run}.ndjson`, attempts)
+  await bucket.put(`${folder}/runs/${run}.json`, await readFile(join(paths.runs, `${run}.json`), 'utf8'))
+  // Ids of runs begin with their time.
+  const old = (await bucket.list(`${folder}/runs/`)).slice(0, -KEEP_RUNS)
+  await bucket.remove([...old, ...old.map((key) => key.replace(/\/runs\/([^/]+)\.json$/, '/attempts/$1.ndjson'))])
+}
+
+/** The files of a sync as the bucket has them; what never changes is fetched once. */
+async function bringRecords({ bucket, folder, paths }: SyncPlace): Promise<StatePaths> {
+  for (const [kind, here, ending] of [
+    ['runs', paths.runs, '.json'],
+    ['attempts', paths.attempts, '.ndjson'],
+  ] as const) {
+    await mkdir(here, { recursive: true, mode: 0o700 })
+    const names = (await bucket.list(`${folder}/${kind}/`))
+      .map((key) => key.slice(`${folder}/${kind}/`.length))
+      .filter((name) => /^[\w.-]+$/.test(name))
+    const known = new Set(await readdir(here))
+    for (const name of names)
+      if (name.endsWith(ending) && !known.has(name)) await bucket.download(`${folder}/${kind}/${name}`, join(here, name))
+    for (const name of known) if (name.endsWith(ending) && !names.includes(name)) await rm(join(here, name))
+  }
+  if (!(await bucket.download(`${folder}/rejected.ndjson`, paths.rejected))) await rm(paths.rejected, { force: true })
+  return paths
+}
+
+/** Under both leases. The old name is whole until its head is emptied; the new one is, from when its head is written. */
+async function move(from: SyncPlace, to: SyncPlace): Promise<void> {
+  const { bucket } = from
+  const request = { timeout: 0, now: Date.now, signal: new AbortController().signal, run: null }
+  const leases = [await takeLease(bucket, from.lease, { ...request, name: from.name })]
+  try {
+    const lease = await takeLease(bucket, to.lease, { ...request, name: to.name })
+    leases.push(lease)
+    const [source, target] = [await bucket.note<Head>(from.head), await bucket.note<Head>(to.head)]
+    if (source?.value.run !== null || source.value.snapshot === null) throw unfinishedError(from.name)
+    const snapshot = { ...source.value.snapshot, name: `snapshot-${lease.fence}-0.duckdb` }
+    await bucket.copy(`${from.folder}/${source.value.snapshot.name}`, `${to.folder}/${snapshot.name}`)
+    for (const key of await bucket.list(`${from.folder}/`)) {
+      const name = key.slice(from.folder.length + 1)
+      if (/^(runs|attempts)\/|^(rejected\.ndjson|target)$/.test(name)) await bucket.copy(key, `${to.folder}/${name}`)
+    }
+    for (const held of leases) held.alive()
+    if ((await bucket.replace(to.head, { fence: lease.fence, snapshot, run: null }, target?.etag ?? null)) === null)
+      throw await raceError(bucket, to.lease, to.name)
+    if ((await bucket.replace(from.head, { fence: leases[0]?.fence ?? 0, snapshot: null, run: null }, source.etag)) === null)
+      throw await raceError(bucket, from.lease, from.name)
+    await clear(from)
+  } finally {
+    for (const lease of leases) await lease.release()
+  }
+}

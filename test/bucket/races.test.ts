@@ -1,0 +1,180 @@
+/** States in a bucket under rivals and faults: who may send, who may write, and what is said when it may not be. */
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, it, vi } from 'vitest'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
+import type { Fault } from '../support/receiver.ts'
+import { held, wanted, type Ended } from '../support/project.ts'
+import {
+  AFTER,
+  begin,
+  elsewhere,
+  expectHonest,
+  expectRecovery,
+  expectTidy,
+  expireLease,
+  receiver,
+  s3,
+  SKIPPED,
+  type Shared,
+} from './support.ts'
+
+const sent = (): number => receiver.requests.length
+/** Resolves when the service has had so many requests of the run that goes. */
+const requests = (n: number): Promise<void> => vi.waitFor(() => expect(sent()).toBeGreaterThanOrEqual(n), { timeout: 60_000, interval: 10 })
+const text = ({ stdout, stderr }: Ended): string => stdout + stderr
+const parse = async <T>(key: string): Promise<T> => JSON.parse(await s3.read(key)) as T
+
+/** Starts a run whose requests take a while, and waits until it has sent `n` of them. */
+async function sending(
+  { project }: Shared,
+  n: number,
+  env: Record<string, string> = {},
+  fault: Fault = { delay: 400 },
+): Promise<ReturnType<typeof project.start>> {
+  receiver.fault(() => fault)
+  receiver.requests.length = 0
+  const run = project.start(['run'], { env })
+  await requests(n)
+  return run
+}
+
+describe.skipIf(SKIPPED)('two runners', () => {
+  it('one refuses while the other goes, and says who has it; or it waits', async () => {
+    const one = await begin()
+    const two = await elsewhere(one)
+    let open = (): void => undefined
+    const until = new Promise<void>((resolve) => (open = resolve))
+    const first = await sending(one, 1, {}, { until })
+    const refused = await two.project.run(['run'])
+    expect([refused.code, text(refused)]).toEqual([6, expect.stringMatching(/people is locked by another run \(pid \d+ on .*, since 20/)])
+    const status = await two.project.run(['status', '--json'])
+    expect(JSON.parse(status.stdout)).toMatchObject({ syncs: [{ name: 'people', status: 'running', running: { pid: first.process.pid } }] })
+    const second = two.project.start(['run', '--lock-timeout', '2m'])
+    await second.said('started')
+    receiver.fault(() => undefined)
+    open()
+    const patient = await second.end
+    expect([patient.code, text(patient)]).toEqual([0, expect.anything()])
+    expect((await first.end).code).toBe(0)
+    expect(held(receiver)).toEqual(wanted(AFTER))
+    await expectTidy(one.folder)
+  })
+
+  it('one that stood still past its lease starts no request and writes nothing', async () => {
+    const lease = { CDP_SYNC_LEASE_MS: '3000' }
+    const one = await begin()
+    const paused = await sending(one, 2, lease)
+    paused.process.kill('SIGSTOP')
+    // What it had handed over arrives; nothing else may.
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    receiver.fault(() => undefined)
+    const two = await elsewhere(one)
+    const second = await two.project.run(['run', '--lock-timeout', '2m'], { env: lease })
+    expect([second.code, text(second)]).toEqual([0, expect.anything()])
+    expect(held(receiver)).toEqual(wanted(AFTER))
+    const before = sent()
+    const head = await s3.read(`${one.folder}/head.json`)
+    paused.process.kill('SIGCONT')
+    const ended = await paused.end
+    expect([ended.code, text(ended)]).toEqual([1, expect.stringContaining('CDP4033')])
+    expect(sent()).toBe(before)
+    expect(await s3.read(`${one.folder}/head.json`)).toBe(head)
+    await expectTidy(one.folder)
+    expect((await two.project.plan()).counts).toMatchObject({ add: 0, change: 0, remove: 0, uncertain: 0 })
+  })
+
+  it('a head that somebody else moved is not overwritten', async () => {
+    const one = await begin()
+    const run = await sending(one, 3)
+    const foreign = JSON.stringify({ ...(await parse<object>(`${one.folder}/head.json`)), write: 'somebody else' })
+    const { PutObjectCommand, S3Client } = await import('@aws-sdk/client-s3')
+    const client = new S3Client({ endpoint: s3.url, region: 'us-east-1', forcePathStyle: true })
+    await client.send(new PutObjectCommand({ Bucket: 'states', Key: `${one.folder}/head.json`, Body: foreign }))
+    const ended = await run.end
+    expect([ended.code, text(ended)]).toEqual([1, expect.stringMatching(/CDP4033.*taken over by another run/s)])
+    expect(await s3.read(`${one.folder}/head.json`)).toBe(foreign)
+    await expectHonest(one)
+    await expectRecovery(await elsewhere(one))
+  })
+})
+
+describe.skipIf(SKIPPED)('a bucket that fails', () => {
+  it('sends nothing whose intent could not be stored, when the server goes down in the middle', async () => {
+    const one = await begin()
+    const run = await sending(one, 2)
+    s3.stop()
+    const ended = await run.end
+    await s3.start()
+    expect([ended.code, text(ended)]).toEqual([1, expect.stringMatching(/CDP4030.*can't be reached/s)])
+    const journal = (await s3.keys()).filter((key) => key.includes('/journal-') && key.startsWith(`${one.folder}/`))
+    const intended = new Set<number>()
+    for (const key of journal)
+      for (const { first, last, result } of (await parse<{ rows: { first: number; last: number; result: string }[] }>(key)).rows)
+        if (result === 'intent') for (let n = first; n <= last; n++) intended.add(n)
+    const keys = new Set(receiver.requests.flatMap(({ changes }) => changes.map((change) => change.key)))
+    expect(keys.size).toBeGreaterThan(0)
+    expect(keys.size).toBeLessThanOrEqual(intended.size)
+    receiver.fault(() => undefined)
+    await expireLease(one)
+    await expectHonest(one)
+    await expectRecovery(await elsewhere(one))
+  })
+
+  it('is asked again when connections break, and a write whose answer was lost is not taken for a lost race', async () => {
+    const proxy = await startTcpProxy({ port: s3.port })
+    try {
+      const one = await begin(true, proxy.url)
+      proxy.fault((n) => (n % 3 === 1 ? { cutDownAfter: 0 } : n % 7 === 0 ? { cutUpAfter: 200 } : undefined))
+      const ended = await one.project.run(['run'])
+      expect([ended.code, text(ended)]).toEqual([0, expect.anything()])
+      proxy.fault(() => undefined)
+      expect(held(receiver)).toEqual(wanted(AFTER))
+      expect(proxy.connections()).toBeGreaterThan(3)
+      await expectTidy(one.folder)
+    } finally {
+      await proxy.close()
+    }
+  })
+
+  it('that refuses the login ends with exit 4; one that is not there says so', async () => {
+    const one = await begin()
+    const wrong = await one.project.run(['run'], { env: { AWS_SECRET_ACCESS_KEY: 'wrong' } })
+    expect([wrong.code, text(wrong)]).toEqual([4, expect.stringContaining('CDP4031')])
+    const silent = await one.project.run(['plan'], { env: { ENDPOINT: 'http://127.0.0.1:9' } })
+    expect([silent.code, text(silent)]).toEqual([1, expect.stringContaining('CDP4030')])
+  })
+
+  it('that ignores conditions is refused before anything is sent', async () => {
+    const careless = await startCareless()
+    try {
+      const one = await begin(true, `http://127.0.0.1:${(careless.address() as AddressInfo).port}`)
+      const ended = await one.project.run(['run'])
+      expect([ended.code, text(ended)]).toEqual([1, expect.stringContaining('CDP4032')])
+      expect(sent()).toBe(0)
+    } finally {
+      careless.close()
+    }
+  })
+})
+
+/** As little of S3 as a lease needs, and without conditions. */
+async function startCareless(): Promise<Server> {
+  const objects = new Map<string, Buffer>()
+  const server = createServer((request, response) => {
+    const key = (request.url ?? '').replace(/\?.*/, '')
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      const etag = `"${String(objects.get(key)?.length ?? 0)}"`
+      if (request.method === 'PUT') objects.set(key, Buffer.concat(chunks))
+      if (request.method === 'DELETE') objects.delete(key)
+      const found = objects.get(key)
+      if (request.method === 'GET' && !found)
+        return response.writeHead(404, { 'content-type': 'application/xml' }).end('<Error><Code>NoSuchKey</Code></Error>')
+      response.writeHead(200, { etag, 'last-modified': new Date().toUTCString() }).end(request.method === 'GET' ? found : '')
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return server
+}
