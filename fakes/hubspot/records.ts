@@ -31,10 +31,12 @@ export class Records {
   readonly #byType = new Map(TYPES.map((type) => [type.id, new Map<string, Stored>()]))
   /** `type property value` -> record id. A contact's further addresses are under `email` too. */
   readonly #unique = new Map<string, string>()
-  #lastId = 40_000_000_000
+  /** Ids rise from the second of the start on: those that an earlier portal gave are nobody's in this one. */
+  #lastId: number
 
   constructor(control: FakeControl) {
     this.#control = control
+    this.#lastId = Math.floor(control.now() / 1000) * 100
   }
 
   all(type: ObjectType): Stored[] {

@@ -34,7 +34,7 @@ export async function startSandbox(fakes: readonly Fake[], port: number): Promis
   const host = await serveFakes(fakes, { port, other, remember: REMEMBER }).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EADDRINUSE') throw error
     throw new CdpError('CDP6010', `Port ${port} is taken.`, {
-      hint: 'Another sandbox? End it, or choose a port: --port 8766.',
+      hint: `Another sandbox? End it, or choose a port: --port ${port + 1}.`,
       cause: error,
     })
   })
