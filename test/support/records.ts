@@ -1,22 +1,6 @@
 /** Run records for tests: a good run, with what a test wants different. */
+import { NO_COUNTS } from '../../src/records.ts'
 import type { RunCounts, RunRecord } from '../../src/types.ts'
-
-const NONE: RunCounts = {
-  add: 0,
-  change: 0,
-  remove: 0,
-  unchanged: 0,
-  invalid: 0,
-  delivered: 0,
-  accepted: 0,
-  absent: 0,
-  exists: 0,
-  rejected: 0,
-  unknown: 0,
-  held: 0,
-  waiting: 0,
-  kept: 0,
-}
 
 export function record(more: Partial<Omit<RunRecord, 'counts'>> & { counts?: Partial<RunCounts> } = {}): RunRecord {
   return {
@@ -33,6 +17,6 @@ export function record(more: Partial<Omit<RunRecord, 'counts'>> & { counts?: Par
     recovered: null,
     reasons: [],
     ...more,
-    counts: { ...NONE, ...more.counts },
+    counts: { ...NO_COUNTS, ...more.counts },
   }
 }
