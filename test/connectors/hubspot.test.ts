@@ -50,7 +50,7 @@ const contact = (key: string, email: string, fields: Fields = {}, more: Partial<
   change(key, fields, { match: { email }, ...more })
 const contacts = () => served.records()['contacts'] ?? []
 const idOf = (outcomes: readonly Outcome[], n = 0): string => (outcomes[n] as { remoteId: string }).remoteId
-/** Bodies of the requests to a path, oldest first. */
+/** Bodies of the requests to a path, oldest first: a test looks only where it knows what stands there, hence any. */
 const sent = (path: string): any[] =>
   served.exchanges.filter(({ request }) => request.path.endsWith(path)).map(({ request }) => request.json())
 
