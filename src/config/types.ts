@@ -25,7 +25,7 @@ export interface Project {
   readonly warnings: readonly string[]
 }
 
-/** Where state lives. `path` is absolute: the folder of the states, or of the working copies of those in a bucket. */
+/** Where state lives. `path` is absolute: the folder of the states, or of the working copies of those that lie elsewhere. */
 export type StateEntry =
   | { readonly type: 'local'; readonly path: string }
   | {
@@ -36,6 +36,14 @@ export type StateEntry =
       readonly prefix: string
       readonly region: string | null
       readonly endpoint: string | null
+    }
+  | {
+      readonly type: 'warehouse'
+      readonly path: string
+      /** Name of the entry of `warehouses` that keeps the states; null: each sync's own keeps its state. */
+      readonly warehouse: string | null
+      /** Of the tables. */
+      readonly schema: string
     }
 
 export interface VariableUse {

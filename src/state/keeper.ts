@@ -1,12 +1,15 @@
 /** Where a sync's state lives between runs: what the engine asks of a folder on this machine and of a bucket alike. */
-import type { Project } from '../config/types.ts'
+import type { Project, Sync } from '../config/types.ts'
 import type { Holder } from '../lock.ts'
 import type { StatePaths } from '../records.ts'
 import type { Header } from './header.ts'
 import type { State } from './local.ts'
 import type { JournalSink } from './outbox.ts'
 
-export type Place = Pick<Project, 'root' | 'name' | 'state' | 'environment'>
+/** What a keeper needs to know of a project: with `state` in a warehouse also which one keeps which sync. */
+export type Place = Pick<Project, 'root' | 'name' | 'state' | 'environment' | 'warehouses'> & {
+  readonly syncs: readonly Pick<Sync, 'name' | 'warehouse'>[]
+}
 
 /** Who wants a sync, and for how long it waits. */
 export interface HoldRequest {
