@@ -1,6 +1,6 @@
 /** Loads a project: reads every file, and either gives all of it, checked, or says everything that is wrong with it. */
 import { readdirSync, readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { isMap, isScalar } from 'yaml'
 import { CdpError, nearest } from '../errors.ts'
@@ -12,8 +12,9 @@ import { PROJECT_FILE } from './find.ts'
 import { newScope } from './interpolate.ts'
 import type { Scope, Variable } from './interpolate.ts'
 import { projectSchema } from './schema.ts'
-import { compare, has, keyText, nodeAt, parseSource, spotAt, toConfigErrors } from './source.ts'
+import { compare, keyText, nodeAt, parseSource, spotAt, toConfigErrors } from './source.ts'
 import type { Path, Problem, Source } from './source.ts'
+import { readState, statePath, stateWarehouse } from './state.ts'
 import { buildSync, draftSync } from './sync.ts'
 import type { SyncDraft } from './sync.ts'
 import type { Project, Sync, VariableUse } from './types.ts'
@@ -56,7 +57,12 @@ export async function loadProject(options: LoadOptions): Promise<Project> {
   const places = { warehouses: placesOf(project, 'warehouses', environment), destinations: placesOf(project, 'destinations', environment) }
   reportUsed(project, drafts, environment, places, problems)
   const syncs = await buildSyncs(project, drafts, scope, places, into)
-  const state = readState(project, environment, options.root, problems)
+  const state = readState(project, environment, {
+    root: options.root,
+    warehouses: places.warehouses.chosen,
+    used: warehousesOf(drafts, places.warehouses.chosen),
+    problems,
+  })
   const name = valueAt(project.value, ['project'])
   const stray = strayVars(options.vars ?? {}, project, scope)
   if (problems.length || stray.length || !state) throw toConfigErrors(problems, stray)
@@ -194,12 +200,21 @@ function reportUsed(
     reportMissing(draft.reading, [], problems)
     bases.push(['defaults'])
     if (environment !== null) bases.push(['environments', environment, 'defaults'])
-    const warehouses = places.warehouses.chosen
-    const warehouse = draft.file.warehouse ?? (warehouses.size === 1 ? [...warehouses.keys()][0] : undefined)
-    for (const path of [warehouses.get(warehouse ?? ''), places.destinations.chosen.get(draft.file.destination ?? '')])
-      if (path) bases.push(path)
+    const destination = places.destinations.chosen.get(draft.file.destination ?? '')
+    if (destination) bases.push(destination)
+  }
+  const warehouses = places.warehouses.chosen
+  for (const name of [...warehousesOf(drafts, warehouses), stateWarehouse(project, environment) ?? '']) {
+    const path = warehouses.get(name)
+    if (path) bases.push(path)
   }
   for (const base of bases) reportMissing(project, base, problems)
+}
+
+/** Names of the warehouses that the syncs which run here are read from. */
+function warehousesOf(drafts: readonly SyncDraft[], chosen: ReadonlyMap<string, Path>): Set<string> {
+  const only = chosen.size === 1 ? [...chosen.keys()][0] : undefined
+  return new Set(drafts.filter((draft) => draft.active).flatMap((draft) => draft.file.warehouse ?? only ?? []))
 }
 
 async function buildAll<T>(places: ReadonlyMap<string, Path>, build: (path: Path) => T | Promise<T>): Promise<Map<string, T>> {
@@ -236,52 +251,6 @@ async function buildSyncs(project: Reading, drafts: readonly SyncDraft[], scope:
 
 const present = <T>(entries: ReadonlyMap<string, T | null>): Record<string, T> =>
   Object.fromEntries([...entries].filter((entry): entry is [string, T] => entry[1] !== null))
-
-function statePath(project: Reading, environment: string | null): Path {
-  const own = ['environments', environment ?? '', 'state']
-  return environment !== null && has(project.source, own) ? own : ['state']
-}
-
-function readState(project: Reading, environment: string | null, root: string, problems: Problem[]): Project['state'] | null {
-  const path = statePath(project, environment)
-  const state = objectAt(project, path)
-  const type = state['type'] ?? 'local'
-  if (type === 'warehouse') {
-    problems.push({
-      code: 'CDP1060',
-      message: 'State in the warehouse is not available in this version.',
-      hint: 'Use { type: s3, bucket: … }, or { type: local, path: … } on a disk that outlives the run.',
-      spot: spotAt(project.source, [...path, 'type']),
-    })
-    return null
-  }
-  const others = type === 's3' ? ['schema', 'warehouse'] : ['schema', 'warehouse', 'bucket', 'prefix', 'region', 'endpoint']
-  for (const key of others) {
-    if (state[key] === undefined) continue
-    problems.push({
-      code: 'CDP1012',
-      message: `state.${key} does not go with type ${type === 's3' ? 's3' : 'local'}.`,
-      hint: 'Remove it.',
-      spot: spotAt(project.source, [...path, key], 'key'),
-    })
-  }
-  const text = (key: string): string | null => (typeof state[key] === 'string' ? state[key] : null)
-  const folder = resolve(root, text('path') ?? '.cdp-sync')
-  if (type !== 's3') return { type: 'local', path: folder }
-  const bucket = text('bucket')
-  if (bucket === null || typeof valueAt(project.value, ['project']) !== 'string') {
-    problems.push({
-      code: 'CDP1061',
-      message: bucket === null ? 'State in a bucket needs `bucket`.' : 'State in a bucket needs `project`, a name of this project there.',
-      hint: bucket === null ? 'Add it: { type: s3, bucket: my-bucket }.' : 'Add a line to cdp-sync.yaml: project: my-project.',
-      spot: spotAt(project.source, path),
-    })
-    return null
-  }
-  const prefix = (text('prefix') ?? '').replace(/^\/+|\/+$/g, '')
-  // Working copies are kept apart from states that live in the folder.
-  return { type: 's3', path: join(folder, 's3'), bucket, prefix, region: text('region'), endpoint: text('endpoint') }
-}
 
 /** A `--var` that nothing declares and nothing reads is a typing mistake. */
 function strayVars(given: Readonly<Record<string, string>>, project: Reading, scope: Scope): CdpError[] {

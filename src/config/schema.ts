@@ -86,10 +86,18 @@ export const stateSchema = z
   .strictObject({
     type: z
       .enum(['local', 'warehouse', 's3'])
-      .describe('`local`: files beside the project. `s3`: objects in a bucket. `warehouse` is not available yet.'),
-    path: z.string().min(1).optional().describe('local: the folder; s3: the folder of the working copies. Default: `.cdp-sync`.'),
-    schema: z.string().optional().describe('warehouse: the schema that holds the tables.'),
-    warehouse: z.string().optional().describe('warehouse: which one; default the sync’s own.'),
+      .describe('`local`: files beside the project. `s3`: objects in a bucket. `warehouse`: tables in a database.'),
+    path: z.string().min(1).optional().describe('local: the folder; else the folder of the working copies. Default: `.cdp-sync`.'),
+    schema: z
+      .string()
+      .regex(/^[a-z_][a-z0-9_]{0,62}$/, { error: 'must begin with a-z or _ and be made of a-z, 0-9 and _, at most 63' })
+      .optional()
+      .describe('warehouse: the schema that holds the tables. Default: `cdp_sync`.'),
+    warehouse: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('warehouse: the entry of `warehouses` that keeps the state. Default: each sync’s own.'),
     bucket: z.string().min(1).optional().describe('s3: the bucket. Its credentials are found as the AWS SDK does.'),
     prefix: z.string().optional().describe('s3: what the names of the objects start with, a folder. Default: none.'),
     region: z.string().min(1).optional().describe('s3: the region. Default: the one of the environment, or `auto` with an endpoint.'),

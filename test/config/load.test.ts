@@ -168,6 +168,24 @@ state: { type: local, path: elsewhere }
     expect(project.warehouses['file']!.settings).toEqual({ path: `${project.root}/data/x.duckdb` })
     expect(project.state).toEqual({ type: 'local', path: `${project.root}/elsewhere` })
   })
+
+  it('an environment replaces where state lies, whole', async () => {
+    const text = `project: shop
+warehouses: { app: { type: duckdb, path: app.duckdb } }
+state: { type: s3, bucket: b, path: work }
+environments:
+  dev: {}
+  prod: { state: { type: warehouse, warehouse: app } }
+  own: { state: { type: warehouse, schema: _sync, path: other } }
+`
+    const state = async (env: string): Promise<unknown> => {
+      const project = await load({ 'cdp-sync.yaml': text }, { env })
+      return { ...project.state, path: project.state.path.slice(project.root.length) }
+    }
+    expect(await state('dev')).toEqual({ type: 's3', bucket: 'b', path: '/work/s3', prefix: '', region: null, endpoint: null })
+    expect(await state('prod')).toEqual({ type: 'warehouse', path: '/.cdp-sync/warehouse', warehouse: 'app', schema: 'cdp_sync' })
+    expect(await state('own')).toEqual({ type: 'warehouse', path: '/other/warehouse', warehouse: null, schema: '_sync' })
+  })
 })
 
 describe('environments', () => {

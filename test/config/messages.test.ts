@@ -689,14 +689,67 @@ describe('mistakes in the project file', () => {
       "
     `)
   })
-  it('a state that is not there yet', async () => {
-    expect(await problems({ 'cdp-sync.yaml': `${PROJECT}state: { type: warehouse, schema: cdp_sync }\n` })).toMatchInlineSnapshot(`
+  it('a state in a warehouse: which one, what it is called there, and whether it can keep one', async () => {
+    const state = (text: string): Promise<string> =>
+      problems({
+        'cdp-sync.yaml': `${PROJECT.replace('main: { type: duckdb }', `main: { type: duckdb }\n  app: { type: duckdb, path: app.duckdb }`)}${text}\n`,
+        'syncs/a.yaml': sync('warehouse: main\n'),
+      })
+    expect(await state('state: { type: warehouse, schema: Cdp, warehouse: ap, bucket: b }')).toMatchInlineSnapshot(`
       "
-      cdp-sync.yaml:5:16 CDP1060 State in the warehouse is not available in this version.
+      cdp-sync.yaml:6:8 CDP1061 State in a warehouse needs \`project\`, a name of this project there.
         |
-      5 | state: { type: warehouse, schema: cdp_sync }
+      6 | state: { type: warehouse, schema: Cdp, warehouse: ap, bucket: b }
+        |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      = Add a line to cdp-sync.yaml: project: my-project.
+
+      cdp-sync.yaml:6:35 CDP1012 state.schema must begin with a-z or _ and be made of a-z, 0-9 and _, at most 63.
+        |
+      6 | state: { type: warehouse, schema: Cdp, warehouse: ap, bucket: b }
+        |                                   ^^^
+
+      cdp-sync.yaml:6:51 CDP1040 There is no warehouse "ap".
+        |
+      6 | state: { type: warehouse, schema: Cdp, warehouse: ap, bucket: b }
+        |                                                   ^^
+      = Did you mean "app"?
+
+      cdp-sync.yaml:6:55 CDP1012 state.bucket does not go with type warehouse.
+        |
+      6 | state: { type: warehouse, schema: Cdp, warehouse: ap, bucket: b }
+        |                                                       ^^^^^^
+      = Remove it.
+      "
+    `)
+    expect(await state('project: p\nstate: { type: warehouse }')).toMatchInlineSnapshot(`
+      "
+      cdp-sync.yaml:7:16 CDP1060 The warehouse "main" can’t keep state: it reads files and has no database, for it has no \`path\`.
+        |
+      7 | state: { type: warehouse }
         |                ^^^^^^^^^
-      = Use { type: s3, bucket: … }, or { type: local, path: … } on a disk that outlives the run.
+      = Give main a path, or name a warehouse that keeps the state: { type: warehouse, warehouse: … }.
+      "
+    `)
+    expect(await state('project: p\nstate: { type: warehouse, warehouse: main }')).toMatchInlineSnapshot(`
+      "
+      cdp-sync.yaml:7:38 CDP1060 The warehouse "main" can’t keep state: it reads files and has no database, for it has no \`path\`.
+        |
+      7 | state: { type: warehouse, warehouse: main }
+        |                                      ^^^^
+      = Give main a path, or name another warehouse.
+      "
+    `)
+    expect(await state('project: p\nstate: { type: warehouse, warehouse: app }')).toBe('no problems')
+  })
+  it('a variable that only the warehouse of the state reads', async () => {
+    const text = `project: p\n${PROJECT.replace('main: { type: duckdb }', `main: { type: duckdb }\n  app: { type: duckdb, path: "\${env:APP}" }\n  other: { type: duckdb, path: "\${env:OTHER}" }`)}state: { type: warehouse, warehouse: app }\n`
+    expect(await problems({ 'cdp-sync.yaml': text, 'syncs/a.yaml': sync('warehouse: main\n') })).toMatchInlineSnapshot(`
+      "
+      cdp-sync.yaml:4:30 CDP1020 The environment variable APP is not set.
+        |
+      4 |   app: { type: duckdb, path: "\${env:APP}" }
+        |                              ^^^^^^^^^^^^
+      = Set it in the environment or in .env, or give a default: \${env:APP:-value}.
       "
     `)
   })
