@@ -18,7 +18,7 @@ import type { JournalNote, RunNote } from './carry.ts'
 import { journalSink } from './journal-sink.ts'
 import type { Hold, HoldRequest, Keeper, Place } from './keeper.ts'
 import { leaseHolder, raceError, takeLease, waitForLease } from './lease.ts'
-import type { Lease } from './lease.ts'
+import type { Lease, LeaseCell, LeaseNote } from './lease.ts'
 
 interface Head {
   readonly fence: number
@@ -37,12 +37,19 @@ export async function bucketKeeper(project: Place, entry: BucketEntry): Promise<
   const root = [entry.prefix, project.name ?? '', project.environment ?? '_'].filter((part) => part !== '').join('/')
   const place = (name: string): SyncPlace => {
     const folder = `${root}/${name}`
-    return { bucket, name, folder, lease: `${folder}/lease.json`, head: `${folder}/head.json`, paths: statePaths(project, { name }) }
+    return {
+      bucket,
+      name,
+      folder,
+      lease: leaseCell(bucket, `${folder}/lease.json`),
+      head: `${folder}/head.json`,
+      paths: statePaths(project, { name }),
+    }
   }
   const self: Keeper = {
     hold: (request) => hold(place(request.name), request),
-    waitFree: (request) => waitForLease(bucket, place(request.name).lease, request),
-    holder: (name) => leaseHolder(bucket, place(name).lease),
+    waitFree: (request) => waitForLease(place(request.name).lease, request),
+    holder: (name) => leaseHolder(place(name).lease),
     async look(name, folder) {
       const file = join(folder, `${name}.duckdb`)
       for (let tries = 1; ; tries++) {
@@ -72,16 +79,33 @@ interface SyncPlace {
   readonly bucket: Bucket
   readonly name: string
   readonly folder: string
-  readonly lease: string
+  readonly lease: LeaseCell
   readonly head: string
   readonly paths: StatePaths
+}
+
+function leaseCell(bucket: Bucket, key: string): LeaseCell {
+  return {
+    where: `${bucket.url}/${key}`,
+    read: () => bucket.note<LeaseNote>(key),
+    replace: (note, etag) => bucket.replace(key, note, etag),
+    async prove(note) {
+      // A service that takes any write would let two runners go at once.
+      const [second, third] = [await bucket.replace(key, note, null), await bucket.replace(key, note, '"00000000000000000000000000000000"')]
+      if (second === null && third === null) return
+      await bucket.remove([key])
+      throw new CdpError('CDP4032', `The service behind ${bucket.url} does not honour conditional writes: two runs could go at once.`, {
+        hint: 'Use AWS S3, Cloudflare R2, MinIO or another service that supports If-Match and If-None-Match on PUT.',
+      })
+    },
+  }
 }
 
 async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
   const { bucket, name, paths } = place
   // Two runs that share a folder would share the working copy.
   const lock = await lockSync({ ...request, folder: dirname(paths.file), run: request.run ?? undefined })
-  const lease = await takeLease(bucket, place.lease, request).catch(async (error: unknown) => {
+  const lease = await takeLease(place.lease, request).catch(async (error: unknown) => {
     await lock.release()
     throw error
   })
@@ -96,7 +120,7 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
     lease.alive()
     const value = { ...next, fence: lease.fence }
     const etag = await bucket.replace(place.head, value, head?.etag ?? null)
-    if (etag === null) throw await raceError(bucket, place.lease, name)
+    if (etag === null) throw await raceError(place.lease, name)
     head = { value, etag, writtenAt: 0, readAt: 0 }
   }
   return {
@@ -222,8 +246,8 @@ async function sweep({ bucket, folder }: SyncPlace, snapshot: string): Promise<v
 }
 
 /** Deletes everything of a sync but lease and head, whose fence must go on rising. */
-async function clear({ bucket, folder, head, lease }: SyncPlace): Promise<void> {
-  await bucket.remove((await bucket.list(`${folder}/`)).filter((key) => key !== head && key !== lease))
+async function clear({ bucket, folder, head }: SyncPlace): Promise<void> {
+  await bucket.remove((await bucket.list(`${folder}/`)).filter((key) => key !== head && key !== `${folder}/lease.json`))
 }
 
 /** Rejections and the target: small files that `rejected` and a rename look at. */
@@ -271,9 +295,9 @@ async function bringRecords({ bucket, folder, paths }: SyncPlace): Promise<State
 async function move(from: SyncPlace, to: SyncPlace): Promise<void> {
   const { bucket } = from
   const request = { timeout: 0, now: Date.now, signal: new AbortController().signal, run: null }
-  const leases = [await takeLease(bucket, from.lease, { ...request, name: from.name })]
+  const leases = [await takeLease(from.lease, { ...request, name: from.name })]
   try {
-    const lease = await takeLease(bucket, to.lease, { ...request, name: to.name })
+    const lease = await takeLease(to.lease, { ...request, name: to.name })
     leases.push(lease)
     const [source, target] = [await bucket.note<Head>(from.head), await bucket.note<Head>(to.head)]
     if (source?.value.run !== null || source.value.snapshot === null) throw unfinishedError(from.name)
@@ -285,9 +309,9 @@ async function move(from: SyncPlace, to: SyncPlace): Promise<void> {
     }
     for (const held of leases) held.alive()
     if ((await bucket.replace(to.head, { fence: lease.fence, snapshot, run: null }, target?.etag ?? null)) === null)
-      throw await raceError(bucket, to.lease, to.name)
+      throw await raceError(to.lease, to.name)
     if ((await bucket.replace(from.head, { fence: leases[0]?.fence ?? 0, snapshot: null, run: null }, source.etag)) === null)
-      throw await raceError(bucket, from.lease, from.name)
+      throw await raceError(from.lease, from.name)
     await clear(from)
   } finally {
     for (const lease of leases) await lease.release()

@@ -1,5 +1,5 @@
 /**
- * A lease on a sync whose state lies in a bucket: one object that is written only on condition. Its age is told by the
+ * A lease on a sync whose state lies where others reach it: one note that is written only on condition. Its age is told by the
  * server's clock alone, and its holder stops by clocks of its own before anybody else may begin.
  */
 import { randomUUID } from 'node:crypto'
@@ -7,7 +7,7 @@ import { hostname } from 'node:os'
 import { setTimeout as wait } from 'node:timers/promises'
 import { CdpError, LockedError } from '../errors.ts'
 import type { Holder } from '../lock.ts'
-import type { Bucket, Note } from './bucket.ts'
+import type { Note } from './bucket.ts'
 import type { HoldRequest } from './keeper.ts'
 
 /** A lease lasts this long after it was written; CDP_SYNC_LEASE_MS shortens it in tests. */
@@ -19,13 +19,24 @@ const CLOCK_MS = 1_000
 /** How often a waiter looks again. */
 const POLL_MS = 1_000
 
-interface LeaseNote {
+export interface LeaseNote {
   /** Rises with every holder. */
   readonly fence: number
   /** Null: free. */
   readonly holder: Pick<Holder, 'token' | 'host' | 'pid' | 'since' | 'run'> | null
   /** How long it lasts after it was written, in milliseconds. */
   readonly lasts: number
+}
+
+/** Where the note of one lease lies: an object of a bucket, a row of a table. */
+export interface LeaseCell {
+  /** For messages. */
+  readonly where: string
+  read(): Promise<Note<LeaseNote> | null>
+  /** Writes only over the note of this version (null: only where none stands). The new version; null when somebody was faster. */
+  replace(note: LeaseNote, version: string | null): Promise<string | null>
+  /** Proves, after the first note was written, that the service keeps to conditions. Throws CDP4032. */
+  prove(note: LeaseNote): Promise<void>
 }
 
 export interface Lease {
@@ -36,7 +47,7 @@ export interface Lease {
 }
 
 /** Waits until the lease is free, has expired, or the request's time is up. Throws LockedError, CDP4032. */
-export async function takeLease(bucket: Bucket, key: string, request: HoldRequest): Promise<Lease> {
+export async function takeLease(cell: LeaseCell, request: HoldRequest): Promise<Lease> {
   const holder = {
     token: randomUUID(),
     host: hostname(),
@@ -47,53 +58,43 @@ export async function takeLease(bucket: Bucket, key: string, request: HoldReques
   const deadline = performance.now() + request.timeout
   for (;;) {
     request.signal.throwIfAborted()
-    const found = await bucket.note<LeaseNote>(key)
+    const found = await cell.read()
     if (found === null || isFree(found)) {
       const note = { fence: (found?.value.fence ?? 0) + 1, holder, lasts: LEASE_MS }
       const started = clocks()
-      const etag = await bucket.replace(key, note, found?.etag ?? null)
+      const etag = await cell.replace(note, found?.etag ?? null)
       if (etag !== null) {
-        if (found === null) await checkConditions(bucket, key, note)
-        return keepLease(bucket, key, request.name, note, etag, started)
+        if (found === null) await cell.prove(note)
+        return keepLease(cell, request.name, note, etag, started)
       }
       continue
     }
-    if (performance.now() >= deadline) throw lockedError(bucket, key, request.name, found)
+    if (performance.now() >= deadline) throw lockedError(cell, request.name, found)
     await wait(Math.min(POLL_MS, Math.max(1, deadline - performance.now())))
   }
 }
 
 /** The holder of a lease; null when a run could take it. */
-export async function leaseHolder(bucket: Bucket, key: string): Promise<Holder | null> {
-  const found = await bucket.note<LeaseNote>(key)
+export async function leaseHolder(cell: LeaseCell): Promise<Holder | null> {
+  const found = await cell.read()
   if (!found?.value.holder || isFree(found)) return null
   return { ...found.value.holder, machine: null, boot: null, namespace: null, start: null }
 }
 
 /** For readers: resolves when nobody holds it. Throws LockedError. */
-export async function waitForLease(bucket: Bucket, key: string, request: HoldRequest): Promise<void> {
+export async function waitForLease(cell: LeaseCell, request: HoldRequest): Promise<void> {
   const deadline = performance.now() + request.timeout
   for (;;) {
     request.signal.throwIfAborted()
-    const found = await bucket.note<LeaseNote>(key)
+    const found = await cell.read()
     if (found === null || isFree(found)) return
-    if (performance.now() >= deadline) throw lockedError(bucket, key, request.name, found)
+    if (performance.now() >= deadline) throw lockedError(cell, request.name, found)
     await wait(Math.min(POLL_MS, Math.max(1, deadline - performance.now())))
   }
 }
 
 const takeoverAt = ({ value, writtenAt }: Note<LeaseNote>): number => writtenAt + value.lasts + LONGEST_REQUEST_MS + CLOCK_MS
 const isFree = (note: Note<LeaseNote>): boolean => note.value.holder === null || note.readAt > takeoverAt(note)
-
-/** A service that takes any write would let two runners go at once. */
-async function checkConditions(bucket: Bucket, key: string, note: LeaseNote): Promise<void> {
-  const [second, third] = [await bucket.replace(key, note, null), await bucket.replace(key, note, '"00000000000000000000000000000000"')]
-  if (second === null && third === null) return
-  await bucket.remove([key])
-  throw new CdpError('CDP4032', `The service behind ${bucket.url} does not honour conditional writes: two runs could go at once.`, {
-    hint: 'Use AWS S3, Cloudflare R2, MinIO or another service that supports If-Match and If-None-Match on PUT.',
-  })
-}
 
 /** The monotonic clock stands still while a machine is suspended, the other one may be set: both must agree that there is time. */
 interface Clocks {
@@ -102,7 +103,7 @@ interface Clocks {
 }
 const clocks = (): Clocks => ({ monotonic: performance.now(), wall: Date.now() })
 
-function keepLease(bucket: Bucket, key: string, name: string, note: LeaseNote, first: string, started: Clocks): Lease {
+function keepLease(cell: LeaseCell, name: string, note: LeaseNote, first: string, started: Clocks): Lease {
   let etag = first
   // Counted from before the write began: the server's time of writing is later.
   let from = started
@@ -117,8 +118,8 @@ function keepLease(bucket: Bucket, key: string, name: string, note: LeaseNote, f
   const renew = async (): Promise<void> => {
     const at = clocks()
     try {
-      const next = await bucket.replace(key, note, etag)
-      if (next === null) lost = await takenError(bucket, key, name)
+      const next = await cell.replace(note, etag)
+      if (next === null) lost = await raceError(cell, name)
       else {
         etag = next
         from = at
@@ -140,7 +141,7 @@ function keepLease(bucket: Bucket, key: string, name: string, note: LeaseNote, f
       clearTimeout(timer)
       await renewal
       // Whoever took it over has it; and the fence stays, or it would not rise.
-      if (lost === null) await bucket.replace(key, { ...note, holder: null }, etag).catch(() => null)
+      if (lost === null) await cell.replace({ ...note, holder: null }, etag).catch(() => null)
     },
   }
 }
@@ -150,8 +151,9 @@ const describe = ({ holder }: LeaseNote): string =>
 
 const AFTER_LOSS = 'This run sent nothing more and wrote nothing. What it had sent and stored is known; run again when the other is done.'
 
-async function takenError(bucket: Bucket, key: string, name: string): Promise<CdpError> {
-  const now = await bucket.note<LeaseNote>(key).catch(() => null)
+/** Another run has the sync, and may have moved its state: a write lost its race. */
+export async function raceError(cell: LeaseCell, name: string): Promise<CdpError> {
+  const now = await cell.read().catch(() => null)
   return new CdpError('CDP4033', `${name} was taken over by another run (${now ? describe(now.value) : 'its lease is gone'}).`, {
     where: name,
     hint: AFTER_LOSS,
@@ -165,13 +167,10 @@ const goneError = (name: string): CdpError =>
     hint: AFTER_LOSS,
   })
 
-/** Another run moved the state: `write` lost its race. */
-export const raceError = (bucket: Bucket, key: string, name: string): Promise<CdpError> => takenError(bucket, key, name)
-
-function lockedError(bucket: Bucket, key: string, name: string, found: Note<LeaseNote>): LockedError {
+function lockedError(cell: LeaseCell, name: string, found: Note<LeaseNote>): LockedError {
   const at = new Date(takeoverAt(found)).toISOString()
   return new LockedError('CDP5000', `${name} is locked by another run (${describe(found.value)})`, {
     where: name,
-    hint: `Its lease is ${bucket.url}/${key}. If that machine is gone, a run may take over after ${at}; --lock-timeout 3m waits here.`,
+    hint: `Its lease is ${cell.where}. If that machine is gone, a run may take over after ${at}; --lock-timeout 3m waits here.`,
   })
 }
