@@ -21,6 +21,8 @@ export interface Reporter {
   recovered(uncertain: number): void
   planned(plan: SyncPlan): void
   delivered(sent: Sent): void
+  /** Null where no database keeps the state. The last one counts. */
+  cost(cost: RunRecord['warehouse'] | null): void
   readonly failed: (error: unknown) => void
   /** Writes the record and gives it. */
   end(): Promise<RunRecord>
@@ -78,6 +80,9 @@ export async function reporter(project: Project, sync: Sync, context: RunContext
         example: { ...reason.example, message: redact(reason.example.message) },
       }))
       Object.assign(record, judge(sync, record.counts, waiting, delivery.cut, context.signal))
+    },
+    cost(cost) {
+      if (cost) record.warehouse = { ...cost, seconds: Math.round(cost.seconds * 1000) / 1000 }
     },
     failed(thrown) {
       const error = explainDisk(thrown)

@@ -206,5 +206,7 @@ export interface RunRecord {
   /** What a crash before this run left behind: addresses whose content is not known. */
   recovered: { uncertain: number } | null
   reasons: Reason[]
+  /** What this run asked of the database that keeps its state. Absent where none does. Rows and bytes are those that left it. */
+  warehouse?: { statements: number; seconds: number; rows: number; bytes: number }
   error?: { code: string; message: string; hint?: string }
 }

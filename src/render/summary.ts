@@ -1,7 +1,7 @@
 /** The last lines of a run: counts, why rows did not arrive, whether it heals by itself, and what to do next. */
 import type { Reason, RunRecord, RunStatus } from '../types.ts'
 import { hideRecord } from './json.ts'
-import { command, count, duration, hang, HIDDEN, many, paint, printable, type Colour, type Style } from './text.ts'
+import { command, count, duration, hang, HIDDEN, many, paint, printable, size, type Colour, type Style } from './text.ts'
 
 const COLOURS: Record<RunStatus, Colour> = {
   ok: 'green',
@@ -30,6 +30,7 @@ function block(record: RunRecord, style: Style): string[] {
   ]
   const told = counts(record)
   if (told !== '') lines.push(...hang('  ', told, style.width))
+  if (record.warehouse) lines.push(paint(style, 'dim', `  ${costText(record.warehouse)}`))
   if (record.recovered && record.recovered.uncertain > 0) {
     lines.push(`  an interrupted run left ${many(record.recovered.uncertain, 'row')} whose outcome nobody knew`)
   }
@@ -42,6 +43,11 @@ function block(record: RunRecord, style: Style): string[] {
   if (record.error?.hint) lines.push(...hang('  ', printable(record.error.hint), style.width))
   for (const line of outlook(record)) lines.push(...hang('  ', line, style.width))
   return lines
+}
+
+function costText({ statements, seconds, rows, bytes }: NonNullable<RunRecord['warehouse']>): string {
+  const brought = rows > 0 ? `; ${many(rows, 'row')} (${size(bytes)}) brought here` : ''
+  return `warehouse: ${many(statements, 'statement')}, ${duration(seconds)}${brought}`
 }
 
 function counts({ counts: it, status }: RunRecord): string {

@@ -45,6 +45,14 @@ function join(big: number, bigUnit: string, small: number, smallUnit: string): s
   return small === 0 ? `${count(big)} ${bigUnit}` : `${count(big)} ${bigUnit} ${small} ${smallUnit}`
 }
 
+/** `0.3 MB`, `12 kB`, `640 bytes`: powers of 1,000. */
+export function size(bytes: number): string {
+  if (bytes < 1000) return many(bytes, 'byte')
+  const [unit, word] = bytes < 1e5 ? [1e3, 'kB'] : bytes < 1e9 ? [1e6, 'MB'] : [1e9, 'GB']
+  const scaled = bytes / unit
+  return `${scaled < 10 ? Math.round(scaled * 10) / 10 : count(Math.round(scaled))} ${word}`
+}
+
 /** `2026-11-22 02:00 UTC`. */
 export function moment(iso: string): string {
   return `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { eventJson, summaryJson } from '../../src/render/json.ts'
 import { renderSummary } from '../../src/render/summary.ts'
-import { duration, hang, table } from '../../src/render/text.ts'
+import { duration, hang, size, table } from '../../src/render/text.ts'
 import { plan } from '../support/plans.ts'
 import { record } from '../support/records.ts'
 
@@ -41,6 +41,15 @@ describe('the last lines of a run', () => {
 
   it('off a terminal name codes, no keys and no messages', () =>
     expect('\n' + renderSummary([partly], { ...style, showValues: false })).not.toMatch(/42|Property values/))
+
+  it('say what the database that keeps the state was asked, where one does', () => {
+    const asked = (warehouse: { statements: number; seconds: number; rows: number; bytes: number }): string | undefined =>
+      renderSummary([record({ warehouse })], style).split('\n')[2]
+    expect(asked({ statements: 14, seconds: 2.13, rows: 1204, bytes: 310_000 })).toBe(
+      '  warehouse: 14 statements, 2.1 s; 1,204 rows (0.3 MB) brought here',
+    )
+    expect(asked({ statements: 1, seconds: 0.02, rows: 0, bytes: 0 })).toBe('  warehouse: 1 statement, under 0.1 s')
+  })
 
   it('add up several syncs', () => {
     const refused = record({
@@ -106,6 +115,16 @@ describe('text', () => {
     [3600, '1 h'],
     [11_400, '3 h 10 min'],
   ])('%d seconds are %s', (seconds, text) => expect(duration(seconds)).toBe(text))
+
+  it.each([
+    [1, '1 byte'],
+    [999, '999 bytes'],
+    [1500, '1.5 kB'],
+    [48_000, '48 kB'],
+    [100_000, '0.1 MB'],
+    [48_300_000, '48 MB'],
+    [2_500_000_000, '2.5 GB'],
+  ])('%d bytes are %s', (bytes, text) => expect(size(bytes)).toBe(text))
 
   it('of a table has no borders and no trailing space', () =>
     expect(
