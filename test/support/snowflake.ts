@@ -1,0 +1,121 @@
+/**
+ * Snowflake as far as a machine without an account can have it: fakesnow (Snowflake's SQL, rewritten for DuckDB) behind a server
+ * that speaks the protocol of the driver `snowflake-sdk`, one for each test file, gone when the file ends.
+ *
+ *     describe.skipIf(SNOWFLAKE === null)('models in Snowflake', () => {
+ *       let db: Snowflake
+ *       beforeAll(async () => { db = await withSnowflake() })
+ *       afterAll(() => db.stop())
+ *       it('…', async () => {
+ *         await db.query('CREATE TABLE people (id NUMBER, name VARCHAR)')
+ *         const driver = snowflake.createConnection({ account: db.account, accessUrl: db.url, username: db.user, … })
+ *
+ * It needs Python with the packages of snowflake/requirements.txt: a virtual environment, either the one whose interpreter
+ * CDP_SYNC_SNOWFLAKE_PYTHON names, or one in the cache (see `PYTHON_HOME`), which .ci/run makes.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+const FOLDER = join(import.meta.dirname, 'snowflake')
+
+/** Where .ci/run puts the virtual environment: a folder for each version of the list of packages. */
+export const PYTHON_HOME = join(
+  process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'),
+  'cdp-sync',
+  `python-${createHash('sha256')
+    .update(readFileSync(join(FOLDER, 'requirements.txt')))
+    .digest('hex')
+    .slice(0, 12)}`,
+)
+
+function find(): string | null {
+  const places = [process.env['CDP_SYNC_SNOWFLAKE_PYTHON'], join(PYTHON_HOME, 'bin/python')]
+  return places.find((path) => path !== undefined && path !== '' && existsSync(path)) ?? null
+}
+
+/** The interpreter that has the packages; tests that need it are skipped where there is none. */
+export const SNOWFLAKE = find()
+if (SNOWFLAKE === null) console.warn('Python with fakesnow is not installed: Snowflake is not tested here')
+
+export interface Snowflake {
+  readonly account: string
+  readonly user: string
+  readonly password: string
+  readonly host: string
+  readonly port: number
+  readonly protocol: 'http'
+  /** `http://host:port`, the driver's `accessUrl`. */
+  readonly url: string
+  readonly database: string
+  readonly schema: string
+  readonly warehouse: string
+  readonly role: string
+  /** Runs one statement as the test's own session; its rows by column name, every value a raw text of the protocol or null. */
+  query(sql: string): Promise<Record<string, string | null>[]>
+  /** What others than `query` asked, oldest first, each with its QUERY_TAG. */
+  statements(): Promise<{ sql: string; tag: string; describe: boolean }[]>
+  stop(): void
+}
+
+const USER = { user: 'TESTER', password: 'S3cr3t of the warehouse' } as const
+const PLACE = { database: 'TEST', schema: 'PUBLIC', warehouse: 'COMPUTE_WH', role: 'SYSADMIN' } as const
+
+/** Starts a server (about a second) with the empty database TEST and these schemas in it besides PUBLIC. */
+export async function withSnowflake({ schemas = [] }: { schemas?: readonly string[] } = {}): Promise<Snowflake> {
+  if (SNOWFLAKE === null) throw new Error('Python with fakesnow is not installed')
+  const child = spawn(SNOWFLAKE, ['-B', '-W', 'ignore', join(FOLDER, 'server.py')], { stdio: ['pipe', 'pipe', 'pipe'] })
+  child.stdin.write(`${JSON.stringify({ ...USER, database: PLACE.database, schemas: ['PUBLIC', ...schemas] })}\n`)
+  const port = await said(child)
+  const url = `http://127.0.0.1:${port}`
+  let session: Promise<string> | null = null
+  return {
+    account: 'test',
+    ...USER,
+    ...PLACE,
+    host: '127.0.0.1',
+    port,
+    protocol: 'http',
+    url,
+    async query(sql) {
+      session ??= login(url)
+      const { rowtype, rowset } = (await post(`${url}/queries/v1/query-request`, { sqlText: sql }, await session)) as Rows
+      return rowset.map((row) => Object.fromEntries(rowtype.map(({ name }, at) => [name, row[at] ?? null])))
+    },
+    statements: async () => (await (await fetch(`${url}/test/statements`)).json()) as { sql: string; tag: string; describe: boolean }[],
+    stop: () => void child.kill('SIGKILL'),
+  }
+}
+
+interface Rows {
+  readonly rowtype: readonly { readonly name: string }[]
+  readonly rowset: readonly (readonly (string | null)[])[]
+}
+
+/** The port that the server names when it listens. */
+function said(child: ChildProcess): Promise<number> {
+  const noise: string[] = []
+  child.stderr?.on('data', (data: Buffer) => noise.push(data.toString()))
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', () => reject(new Error(`The Snowflake emulator did not start:\n${noise.join('')}`)))
+    if (child.stdout) createInterface(child.stdout).once('line', (line) => resolve(Number(line)))
+  })
+}
+
+async function login(url: string): Promise<string> {
+  const data = { CLIENT_APP_ID: 'test', LOGIN_NAME: USER.user, PASSWORD: USER.password }
+  const place = `databaseName=${PLACE.database}&schemaName=${PLACE.schema}`
+  return ((await post(`${url}/session/v1/login-request?${place}`, { data })) as { token: string }).token
+}
+
+async function post(url: string, body: object, token?: string): Promise<unknown> {
+  const headers = token === undefined ? {} : { authorization: `Snowflake Token="${token}"` }
+  const reply = await fetch(url, { method: 'POST', body: JSON.stringify(body), headers })
+  const { success, code, message, data } = (await reply.json()) as { success: boolean; code: string; message: string; data: unknown }
+  if (!success) throw new Error(`${code}: ${message}`)
+  return data
+}
