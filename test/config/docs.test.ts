@@ -42,6 +42,24 @@ describe('what is generated from the schemas', () => {
   })
 })
 
+describe('configurations of states', () => {
+  const shown = ['docs/state.md', 'docs/github-actions.md'].flatMap((page) =>
+    [...readFileSync(repository(page), 'utf8').matchAll(/```yaml\n([\s\S]*?)```/g)].flatMap(([, text = '']) =>
+      /^state:/m.test(text) ? [{ page, text }] : [],
+    ),
+  )
+  const environ = { DATABASE_URL: 'postgres://u@h/d', STATE_URL: 'postgres://u@h/s', HUBSPOT_TOKEN: 'pat-na1-example' }
+
+  it('are shown', () => {
+    expect(shown.length).toBeGreaterThan(2)
+  })
+
+  it.each(shown)('load as they stand in $page: $text', async ({ text }) => {
+    const warehouses = /^warehouses:/m.test(text) ? '' : 'warehouses: { main: { type: duckdb, path: shop.duckdb } }\n'
+    expect(await problems({ 'cdp-sync.yaml': warehouses + text }, { environ })).toBe('no problems')
+  })
+})
+
 describe('docs/configuration.md', () => {
   const examples = [...page.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text = '']) => text)
 
