@@ -13,7 +13,7 @@
  * It needs Python with the packages of snowflake/requirements.txt: a virtual environment, either the one whose interpreter
  * CDP_SYNC_SNOWFLAKE_PYTHON names, or one in the cache (see `PYTHON_HOME`), which .ci/run makes.
  */
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -118,4 +118,19 @@ async function post(url: string, body: object, token?: string): Promise<unknown>
   const { success, code, message, data } = (await reply.json()) as { success: boolean; code: string; message: string; data: unknown }
   if (!success) throw new Error(`${code}: ${message}`)
   return data
+}
+
+/**
+ * What sqlglot's Snowflake dialect has against these statements: `statement: error` for each that it can't parse, so an empty
+ * list is well. It parses alone: it knows neither tables nor which functions there are.
+ */
+export async function sqlglotCheck(statements: readonly string[]): Promise<string[]> {
+  const program = SNOWFLAKE
+  if (program === null) throw new Error('Python with sqlglot is not installed')
+  const answer = await new Promise<string>((resolve, reject) => {
+    const done = (error: Error | null, stdout: string): void => (error ? reject(error) : resolve(stdout))
+    execFile(program, ['-B', join(FOLDER, 'parse.py')], { maxBuffer: 2 ** 28 }, done).stdin?.end(JSON.stringify(statements))
+  })
+  const problems = JSON.parse(answer) as (string | null)[]
+  return statements.flatMap((sql, at) => (problems[at] == null ? [] : [`${sql}: ${problems[at]}`]))
 }

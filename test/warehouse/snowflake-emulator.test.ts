@@ -1,6 +1,6 @@
 /** The stand-in for Snowflake answers as Snowflake would: what other tests rest on. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { SNOWFLAKE, withSnowflake, type Snowflake } from '../support/snowflake.ts'
+import { SNOWFLAKE, sqlglotCheck, withSnowflake, type Snowflake } from '../support/snowflake.ts'
 
 describe.skipIf(SNOWFLAKE === null)('the stand-in for Snowflake', () => {
   let db: Snowflake
@@ -22,5 +22,18 @@ describe.skipIf(SNOWFLAKE === null)('the stand-in for Snowflake', () => {
       F: '0.1',
       X: 'ABCD',
     })
+  })
+
+  it('names the statements that do not parse', async () => {
+    const right = [
+      `CREATE TABLE IF NOT EXISTS a.b (k VARCHAR NOT NULL)`,
+      `BEGIN TRANSACTION`,
+      `SELECT f.value[0]::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON($$[["a"]]$$))) AS f QUALIFY ROW_NUMBER() OVER (ORDER BY 1) = 1`,
+      `MERGE INTO t USING s ON t.k = s.k WHEN MATCHED AND s.gone THEN DELETE WHEN NOT MATCHED THEN INSERT (k) VALUES (s.k)`,
+      `GRANT USAGE ON SCHEMA a.b TO ROLE r`,
+      `ALTER SESSION SET QUERY_TAG = 'x'`,
+    ]
+    const wrong = [`SELECT 1 FROM (SELECT 2`, `SELECT 'abc`, `UPDAET t SET x = 1`]
+    expect((await sqlglotCheck([...right, ...wrong])).map((it) => it.split(':')[0])).toEqual(wrong)
   })
 })

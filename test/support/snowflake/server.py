@@ -1,48 +1,42 @@
-"""A server that speaks enough of Snowflake's protocol for the Node driver: fakesnow (Snowflake's SQL on DuckDB) answering in JSON.
+"""A server that speaks enough of Snowflake's protocol for its Node driver: fakesnow (Snowflake's SQL on DuckDB) answering in JSON.
 
-Usage: server.py (settings as JSON on standard input, which must stay open: the server ends when it closes). Prints its port.
+Reads one line of JSON with its settings, says on which port it listens, and ends when its standard input closes.
 """
 
 import asyncio
 import gzip
 import json
+import logging
 import os
 import secrets
 import socket
 import sys
 import threading
+import uuid
 
 import uvicorn
+from fakesnow.converter import from_binding
 from fakesnow.instance import FakeSnow
 from fakesnow.rowtype import describe_as_rowtype
-from fakesnow.converter import from_binding
 from fakesnow.statement_type import statement_type_id
-from snowflake.connector.errors import Error as SnowflakeError
+from sqlglot import Expr
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from errors import Refused, refusal
 from rows import rowset
-from statements import Cursor, Session, compile_error, parse
+from statements import DEFAULTS, Session, parse
 
 SETTINGS = json.loads(sys.stdin.readline())
-FORMATS = {
-    "DATE_OUTPUT_FORMAT": "YYYY-MM-DD",
-    "TIME_OUTPUT_FORMAT": "HH24:MI:SS",
-    "TIMESTAMP_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM",
-    "TIMESTAMP_NTZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF3",
-    "TIMESTAMP_LTZ_OUTPUT_FORMAT": "",
-    "TIMESTAMP_TZ_OUTPUT_FORMAT": "",
-    "BINARY_OUTPUT_FORMAT": "HEX",
-    "TIMEZONE": "UTC",
-    "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD": 1_000_000_000,
-    "QUERY_TAG": "",
-}
+MULTIPLE = 0xA000  # the type of several statements in one request
 
 world = FakeSnow(create_database_on_connect=False, create_schema_on_connect=False)
 sessions: dict[str, Session] = {}
+running: dict[str, Session] = {}
+results: dict[str, dict] = {}
 log: list[dict] = []
 
 
@@ -57,20 +51,23 @@ def success(data: object = None) -> JSONResponse:
     return JSONResponse({"data": data, "code": None, "message": None, "success": True})
 
 
-def failure(code: str, message: str, state: str = "") -> JSONResponse:
-    return JSONResponse({"data": {"errorCode": code, "sqlState": state}, "code": code, "message": message, "success": False})
+def failure(it: Refused) -> JSONResponse:
+    data = {"errorCode": it.code, "sqlState": it.state, "queryId": str(uuid.uuid4())}
+    return JSONResponse({"data": data, "code": it.code, "message": it.message, "success": False})
 
 
 async def login(request: Request) -> JSONResponse:
     data = (await body_of(request))["data"]
     if data.get("LOGIN_NAME", "").upper() != SETTINGS["user"].upper() or data.get("PASSWORD") != SETTINGS["password"]:
-        return failure("390100", "Incorrect username or password was specified.", "08001")
+        return failure(Refused("390100", "08001", "Incorrect username or password was specified."))
     query = request.query_params
-    names = (query.get("databaseName"), query.get("schemaName"))
-    conn = await run_in_threadpool(world.connect, *names)
+    conn = await run_in_threadpool(world.connect, query.get("databaseName"), query.get("schemaName"))
+    place = {"user": SETTINGS["user"], "role": query.get("roleName") or "PUBLIC", "warehouse": query.get("warehouse")}
     token = secrets.token_urlsafe(32)
-    parameters = FORMATS | {name: value for name, value in data.get("SESSION_PARAMETERS", {}).items()}
-    sessions[token] = Session(conn, parameters, data.get("CLIENT_APP_ID", ""))
+    session = Session(conn, DEFAULTS | data.get("SESSION_PARAMETERS", {}), place)
+    sessions[token] = session
+    own = data.get("CLIENT_APP_ID") == "test"
+    session.logged = not own
     return success(
         {
             "token": token,
@@ -79,105 +76,117 @@ async def login(request: Request) -> JSONResponse:
             "masterValidityInSeconds": 14400,
             "sessionId": len(sessions),
             "serverVersion": "9.0.0",
-            "parameters": as_list(parameters),
-            "sessionInfo": {
-                "databaseName": conn.database,
-                "schemaName": conn.schema,
-                "warehouseName": query.get("warehouse"),
-                "roleName": query.get("roleName"),
-            },
+            "parameters": as_list(session.parameters),
+            "sessionInfo": where(session),
         }
     )
+
+
+def where(session: Session) -> dict:
+    conn, place = session.conn, session.place
+    names = {"databaseName": conn.database, "schemaName": conn.schema, "warehouseName": place["warehouse"], "roleName": place["role"]}
+    return names | {f"final{name[0].upper()}{name[1:]}": value for name, value in names.items()}
 
 
 def as_list(parameters: dict) -> list[dict]:
     return [{"name": name, "value": value} for name, value in parameters.items()]
 
 
-def session_of(request: Request) -> Session | None:
-    return sessions.get(request.headers.get("Authorization", "")[17:-1])
+def token_of(request: Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix('Snowflake Token="').removesuffix('"')
 
 
 async def end_session(request: Request) -> JSONResponse:
-    if request.query_params.get("delete") and (session := session_of(request)):
-        sessions.pop(request.headers["Authorization"][17:-1])
+    if request.query_params.get("delete") and (session := sessions.pop(token_of(request), None)):
         await run_in_threadpool(session.close)
     return success()
 
 
 async def query(request: Request) -> JSONResponse:
-    session = session_of(request)
+    session = sessions.get(token_of(request))
     if session is None:
-        return failure("390112", "Your session has expired. Please login again.")
-    body = await body_of(request)
-    return await run_in_threadpool(answer, session, body)
+        return failure(Refused("390112", "08001", "Your session has expired. Please login again."))
+    name = request.query_params.get("requestId", "")
+    running[name] = session
+    try:
+        return await run_in_threadpool(answer, session, await body_of(request))
+    finally:
+        running.pop(name, None)
+
+
+async def abort(request: Request) -> JSONResponse:
+    if session := running.get((await body_of(request)).get("requestId", "")):
+        await run_in_threadpool(session.cancel)
+    return success()
+
+
+async def later(request: Request) -> JSONResponse:
+    data = results.get(request.path_params["id"])
+    return success(data) if data else failure(Refused("000709", "02000", "Statement not found"))
 
 
 def answer(session: Session, body: dict) -> JSONResponse:
-    sql = body["sqlText"]
-    tag = body.get("parameters", {}).get("QUERY_TAG", session.parameters["QUERY_TAG"])
-    if session.client != "test":
-        log.append({"sql": sql, "tag": tag, "describe": bool(body.get("describeOnly"))})
+    sql, given = body["sqlText"], body.get("parameters") or {}
+    if session.logged:
+        log.append({"sql": sql, "tag": given.get("QUERY_TAG", session.parameters["QUERY_TAG"]), "describe": bool(body.get("describeOnly"))})
     try:
-        params, batch = bindings(body.get("bindings"))
-        expression = parse(sql)
-        kind = statement_type_id(expression)
-        with session.running(expression) as cursor:
-            if body.get("describeOnly") and (described := cursor._describe_only(sql)) is not None:
-                return success(result(session, cursor, describe_as_rowtype(described), [], kind))
-            if batch is None:
-                cursor.execute(sql, binding_params=params, server=True)
-            else:
-                cursor.execute_batch(sql, batch)
-            rowtype = describe_as_rowtype(cursor._describe_last_sql())
-            table = cursor._arrow_table
-            rows = rowset(table, rowtype) if table is not None else []
-            return success(result(session, cursor, rowtype, rows, kind))
-    except SnowflakeError as error:
-        code, state, message = compile_error(sql, error)
-        return failure(code, message, state)
+        statements = parse(sql)
+        wanted = int(given.get("MULTI_STATEMENT_COUNT", session.parameters["MULTI_STATEMENT_COUNT"]))
+        if len(statements) == 0:
+            raise Refused("000900", "42601", "SQL compilation error:\nEmpty SQL statement.")
+        if wanted not in (0, len(statements)):
+            message = f"Actual statement count {len(statements)} did not match the desired statement count {wanted}."
+            raise Refused("000008", "0A000", message)
+        if len(statements) == 1:
+            return success(one(session, sql, statements[0], body))
+        done = [one(session, it.sql(dialect="snowflake"), it, {}) for it in statements]
+        results.update({it["queryId"]: it for it in done})
+        ids, types = (",".join(str(it[key]) for it in done) for key in ("queryId", "statementTypeId"))
+        column = describe_as_rowtype([("multiple statement execution", "VARCHAR", "", "", "", "")])
+        both = {"statementTypeId": MULTIPLE, "resultIds": ids, "resultTypes": types, "rowtype": column}
+        return success(done[-1] | both | {"rowset": [["Multiple statements executed successfully."]], "total": 1, "returned": 1})
     except Exception as error:
-        # Something fakesnow can't do. A status of 500 would be tried again and again by the driver.
-        return failure("000603", f"The emulator failed: {type(error).__name__}: {error}", "XX000")
+        return failure(refusal(sql, error))
 
 
-def bindings(given: dict | None) -> tuple[tuple | None, list[tuple] | None]:
-    if not given:
-        return None, None
-    ordered = [given[str(place)] for place in range(1, len(given) + 1)]
-    if not any(isinstance(it["value"], list) for it in ordered):
-        return tuple(one_binding(it, it["value"]) for it in ordered), None
-    columns = [[one_binding(it, value) for value in it["value"]] for it in ordered]
-    return None, list(zip(*columns, strict=True))
+def one(session: Session, sql: str, expression: Expr, body: dict) -> dict:
+    kind = statement_type_id(expression)
+    with session.running(sql, expression) as cursor:
+        if body.get("describeOnly"):
+            return result(session, str(uuid.uuid4()), describe_as_rowtype(cursor.describe_only(sql, expression)), [], kind)
+        bound = [body["bindings"][str(at)] for at in range(1, len(body["bindings"]) + 1)] if body.get("bindings") else []
+        if any(isinstance(it["value"], list) for it in bound):
+            cursor.run_batch(sql, expression, [[value_of(it, value) for value in it["value"]] for it in bound])
+        else:
+            cursor.run(sql, expression, tuple(value_of(it, it["value"]) for it in bound) or None)
+        rowtype = describe_as_rowtype(cursor._describe_last_sql())
+        table = cursor._arrow_table
+        return result(session, cursor.sfqid, rowtype, [] if table is None else rowset(table, rowtype), kind)
 
 
-def one_binding(binding: dict, value: str | None):
+def value_of(binding: dict, value: str | None) -> object:
     return None if value is None else from_binding({**binding, "value": value})
 
 
-def result(session: Session, cursor: Cursor, rowtype: list, rows: list, kind: int) -> dict:
+def result(session: Session, name: str | None, rowtype: list, rows: list, kind: int) -> dict:
     return {
         "parameters": as_list(session.parameters),
         "rowtype": rowtype,
         "rowset": rows,
         "total": len(rows),
         "returned": len(rows),
-        "queryId": cursor.sfqid,
+        "queryId": name,
         "statementTypeId": kind,
-        "finalDatabaseName": session.conn.database,
-        "finalSchemaName": session.conn.schema,
-        "finalRoleName": "SYSADMIN",
-        "finalWarehouseName": "COMPUTE_WH",
         "queryResultFormat": "json",
         "version": 1,
-    }
+    } | where(session)
 
 
-async def ok(_: Request) -> JSONResponse:
+async def nothing(_: Request) -> JSONResponse:
     return success({})
 
 
-async def statements(_: Request) -> JSONResponse:
+async def statements_so_far(_: Request) -> JSONResponse:
     return JSONResponse(log)
 
 
@@ -187,17 +196,20 @@ def wait_for_end() -> None:
 
 
 def main() -> None:
-    world.connect().cursor().execute(f"CREATE DATABASE {SETTINGS['database']}")
+    logging.disable(logging.WARNING)
+    made = world.connect()
+    made.cursor().execute(f"CREATE DATABASE {SETTINGS['database']}")
     for schema in SETTINGS["schemas"]:
-        world.connect(SETTINGS["database"]).cursor().execute(f"CREATE SCHEMA IF NOT EXISTS {SETTINGS['database']}.{schema}")
+        made._duck_conn.execute(f'CREATE SCHEMA "{SETTINGS["database"]}"."{schema}"')
     routes = [
         Route("/session/v1/login-request", login, methods=["POST"]),
         Route("/session", end_session, methods=["POST"]),
-        Route("/session/heartbeat", ok, methods=["POST"]),
+        Route("/session/heartbeat", nothing, methods=["POST"]),
         Route("/queries/v1/query-request", query, methods=["POST"]),
-        Route("/queries/v1/abort-request", ok, methods=["POST"]),
-        Route("/telemetry/send", ok, methods=["POST"]),
-        Route("/test/statements", statements),
+        Route("/queries/v1/abort-request", abort, methods=["POST"]),
+        Route("/queries/{id}/result", later),
+        Route("/telemetry/send", nothing, methods=["POST"]),
+        Route("/test/statements", statements_so_far),
     ]
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

@@ -1,39 +1,274 @@
-"""Statements on fakesnow: a session's transaction and locks, what fakesnow lacks of Snowflake's SQL, and errors in Snowflake's words."""
+"""Statements on fakesnow: a session with its transaction and locks, and what fakesnow lacks of Snowflake's SQL."""
 
-import re
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from string import Template
 
+import duckdb
+import sqlglot
+from fakesnow import info_schema, macros
 from fakesnow.conn import FakeSnowflakeConnection
 from fakesnow.cursor import FakeSnowflakeCursor
-from fakesnow.dialect import parse_one
-from snowflake.connector.errors import Error as SnowflakeError
+from fakesnow.transforms import SUCCESS_NOP
+from fakesnow.transforms.transforms import NUMBER_38_0
 from sqlglot import Expr, exp
 
+from errors import Refused
+from names import check_names, exact
 
-def parse(sql: str) -> Expr:
-    return parse_one(sql)
+DDL = (exp.Create, exp.Drop, exp.Alter, exp.Grant, exp.Revoke, exp.Comment, exp.TruncateTable)
+OF_ACCOUNT = {"ROLE", "USER", "WAREHOUSE"}  # what a GRANT's surroundings may make; here they are nothing
+# Arguments that DuckDB has as INTEGER or BIGINT alone, where our NUMBER is wider.
+COUNTS = {
+    exp.Substring: ("start", "length"),
+    exp.Left: ("expression",),
+    exp.Right: ("expression",),
+    exp.Pad: ("expression",),
+    exp.Repeat: ("times",),
+    exp.Round: ("decimals",),
+    exp.SplitPart: ("part_index",),
+    exp.DateAdd: ("expression",),
+    exp.TimestampAdd: ("expression",),
+}
+BINARY_FORMATS = {"HEX": "HEX", "BASE64": "BASE64", "UTF-8": "DECODE", "UTF8": "DECODE"}
 
 
-class Cursor(FakeSnowflakeCursor):
-    def execute_batch(self, sql: str, rows: list[tuple]) -> None:
-        for row in rows:
-            self.execute(sql, binding_params=row, server=True)
+# As fakesnow has it, but for sessions that are not in UTC: seconds since 1970 are a time in UTC.
+macros.FS_TO_TIMESTAMP = Template("""
+CREATE OR REPLACE MACRO ${catalog}._fs_to_timestamp(val, scale) AS (
+    CASE WHEN try_cast(val AS BIGINT) IS NOT NULL THEN make_timestamp(val::BIGINT * (10 ** (6 - scale))::BIGINT)
+    ELSE CAST(val AS TIMESTAMP) END
+)""")
+
+# A NUMBER(38, 0) is a HUGEINT here (see `before`); the information schema calls it by its right name.
+plain_information_schema = info_schema.per_db_creation_sql
+info_schema.per_db_creation_sql = lambda catalog: plain_information_schema(catalog).replace("='BIGINT'", " IN ('BIGINT', 'HUGEINT')")
+
+# Values of a new account: https://docs.snowflake.com/en/sql-reference/parameters
+DEFAULTS = {
+    "BINARY_OUTPUT_FORMAT": "HEX",
+    "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD": 1_000_000_000,  # 65280 there; above it the driver would bind by a file on a stage
+    "DATE_OUTPUT_FORMAT": "YYYY-MM-DD",
+    "LOCK_TIMEOUT": 43200,
+    "MULTI_STATEMENT_COUNT": 1,
+    "QUERY_TAG": "",
+    "STATEMENT_TIMEOUT_IN_SECONDS": 172800,
+    "TIMESTAMP_LTZ_OUTPUT_FORMAT": "",
+    "TIMESTAMP_NTZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF3",
+    "TIMESTAMP_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM",
+    "TIMESTAMP_TZ_OUTPUT_FORMAT": "",
+    "TIMEZONE": "America/Los_Angeles",
+    "TIME_OUTPUT_FORMAT": "HH24:MI:SS",
+}
+
+
+def parse(sql: str) -> list[Expr]:
+    return [it for it in sqlglot.parse(sql, read="snowflake") if it is not None and not isinstance(it, exp.Semicolon)]
+
+
+class Locks:
+    """UPDATE, DELETE and MERGE lock their table until their transaction ends; others that want it wait. (DuckDB refuses instead.)
+
+    https://docs.snowflake.com/en/sql-reference/transactions#resource-locking
+    """
+
+    def __init__(self) -> None:
+        self.holders: dict[str, object] = {}
+        self.changed = threading.Condition()
+
+    def take(self, table: str, session: "Session") -> None:
+        deadline = time.monotonic() + float(session.parameters["LOCK_TIMEOUT"])
+        with self.changed:
+            while self.holders.get(table, session) is not session:
+                if session.cancelled:
+                    raise Refused("000604", "57014", "SQL execution canceled")
+                if not self.changed.wait(max(0, min(0.05, deadline - time.monotonic()))) and time.monotonic() >= deadline:
+                    message = f"SQL execution error: Statement has waited for the lock on table {table} longer than LOCK_TIMEOUT."
+                    raise Refused("000625", "57014", message)
+            self.holders[table] = session
+
+    def free(self, session: "Session") -> None:
+        with self.changed:
+            self.holders = {table: holder for table, holder in self.holders.items() if holder is not session}
+            self.changed.notify_all()
+
+
+locks = Locks()
 
 
 class Session:
-    def __init__(self, conn: FakeSnowflakeConnection, parameters: dict, client: str) -> None:
+    def __init__(self, conn: FakeSnowflakeConnection, parameters: dict, place: dict) -> None:
         self.conn = conn
         self.parameters = parameters
-        self.client = client
+        self.place = place
+        self.last_query = ""
+        self.logged = True
+        self.cancelled = False
+        self.busy = threading.Lock()
+        self.in_transaction = False
+        self.duck = conn._duck_conn
+        self.duck.execute(f"SET TimeZone = '{parameters['TIMEZONE']}'")
 
     @contextmanager
-    def running(self, expression: Expr) -> Iterator[Cursor]:
-        yield Cursor(conn=self.conn, duck_conn=self.conn._duck_conn)
+    def running(self, sql: str, expression: Expr) -> Iterator["Cursor"]:
+        with self.busy:
+            self.cancelled = False
+            try:
+                if isinstance(expression, DDL) and self.in_transaction:
+                    self.duck.commit()
+                    self.in_transaction = False
+                check_names(sql, expression, self.duck, self.conn.database, self.conn.schema)
+                if isinstance(expression, (exp.Update, exp.Delete, exp.Merge)) and (table := expression.find(exp.Table)):
+                    locks.take(self.full_name(table), self)
+                cursor = Cursor(self)
+                yield cursor
+                self.last_query = cursor.sfqid or ""
+            finally:
+                if isinstance(expression, exp.Transaction):
+                    self.in_transaction = True
+                elif isinstance(expression, (exp.Commit, exp.Rollback)):
+                    self.in_transaction = False
+                if not self.in_transaction:
+                    locks.free(self)
+
+    @property
+    def constants(self) -> dict[str, str | None]:
+        """Functions without arguments that fakesnow lacks or can't know."""
+        return {
+            "CURRENT_ACCOUNT": "TEST",
+            "CURRENT_ACCOUNT_NAME": "TEST",
+            "CURRENT_DATABASE": self.conn.database if self.conn.database_set else None,
+            "CURRENT_ORGANIZATION_NAME": "TESTERS",
+            "CURRENT_REGION": "LOOPBACK",
+            "CURRENT_ROLE": self.place["role"],
+            "CURRENT_SCHEMA": self.conn.schema if self.conn.schema_set else None,
+            "CURRENT_SESSION": str(id(self)),
+            "CURRENT_USER": self.place["user"],
+            "CURRENT_WAREHOUSE": self.place["warehouse"],
+            "LAST_QUERY_ID": self.last_query,
+        }
+
+    def full_name(self, table: exp.Table) -> str:
+        parts = (table.catalog or self.conn.database, table.db or self.conn.schema, table.name)
+        return ".".join(str(it).upper() for it in parts)
+
+    def set(self, name: str, value: object) -> None:
+        if name == "TIMEZONE":
+            self.duck.execute(f"SET TimeZone = '{value}'")
+        self.parameters[name] = value
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self.duck.interrupt()
 
     def close(self) -> None:
-        self.conn.close()
+        self.cancel()
+        with self.busy:
+            self.conn.close()
+            locks.free(self)
 
 
-def compile_error(sql: str, error: SnowflakeError) -> tuple[str, str, str]:
-    return f"{error.errno:06d}", error.sqlstate or "", re.sub(r"^\d{6} \([0-9A-Z]+\): ", "", error.msg or str(error))
+class Cursor(FakeSnowflakeCursor):
+    def __init__(self, session: Session) -> None:
+        super().__init__(conn=session.conn, duck_conn=session.duck)
+        self.session = session
+
+    def run(self, sql: str, expression: Expr, params: tuple | None) -> None:
+        again = isinstance(expression, exp.Transaction) and self.session.in_transaction
+        nothing = SUCCESS_NOP.copy() if again else self.done_here(expression)
+        if nothing is not None:
+            return self._execute(nothing)
+        try:
+            self.execute(sql, binding_params=params, server=True)
+        except duckdb.InterruptException:
+            raise Refused("000604", "57014", "SQL execution canceled") from None
+        kind = str(expression.args.get("kind")).upper()
+        if isinstance(expression, (exp.Create, exp.Use)) and kind == "DATABASE":
+            self.enter(exact(expression.find(exp.Identifier)))
+
+    def enter(self, database: str) -> None:
+        """A new database has the schema PUBLIC, and who makes or uses one is in it."""
+        self.session.duck.execute(f'CREATE SCHEMA IF NOT EXISTS "{database}".PUBLIC')
+        self.session.duck.execute(f"""SET schema = '"{database}".PUBLIC'""")
+        conn = self.session.conn
+        conn.database, conn._schema, conn.database_set, conn.schema_set = database, "PUBLIC", True, True
+
+    def run_batch(self, sql: str, expression: Expr, columns: list[list]) -> None:
+        """One row for each place in the lists that are bound, as one statement: `VALUES (?, ?)` reads them with UNNEST."""
+        source = expression.expression
+        if isinstance(source, exp.Values) and len(source.expressions) == 1:
+            source = exp.Select(expressions=source.expressions[0].expressions)
+        if not isinstance(source, exp.Select) or source.args.get("from_") or not isinstance(expression, exp.Insert):
+            raise Refused("000603", "XX000", "The emulator binds arrays to INSERT … VALUES (?, …) and INSERT … SELECT ?, … alone.")
+        expression = expression.copy()
+        expression.set("expression", source.copy())
+        transformed = self._transform(expression, None)
+        transformed = transformed.transform(lambda it: exp.Anonymous(this="UNNEST", expressions=[exp.Placeholder()]) if isinstance(it, exp.Placeholder) else it)
+        self._execute(transformed, columns)
+
+    def describe_only(self, sql: str, expression: Expr) -> list:
+        if isinstance(expression, exp.Query):
+            expression = expression.transform(lambda it: exp.Null() if isinstance(it, exp.Placeholder) else it)
+            self.execute(f"DESCRIBE {expression.sql(dialect='snowflake')}")
+            return self.fetchall()
+        described = self._describe_only(sql) if isinstance(expression, (exp.DML, exp.Create, exp.Drop, exp.Alter)) else None
+        if described is None:
+            raise Refused("000603", "XX000", "The emulator can't describe this statement without running it.")
+        return described
+
+    def _transform(self, expression: Expr, params: object) -> Expr:
+        # Leaves first: a node that takes another's place may hold some that are replaced too.
+        for node in reversed(list(expression.walk())):
+            changed = self.before(node)
+            if changed is not node:
+                expression = changed if node is expression else expression
+                node.replace(changed)
+        return super()._transform(expression, params)  # type: ignore[arg-type]
+
+    def done_here(self, expression: Expr) -> Expr | None:
+        """Statements that change the session or the account, and nothing that DuckDB would know of."""
+        if isinstance(expression, exp.Alter) and expression.args.get("kind") == "SESSION":
+            change = expression.find(exp.AlterSession)
+            for item in change.expressions if change else []:
+                named = item.this.this if isinstance(item.this, exp.EQ) else item.this
+                name = named.name.upper()
+                value = DEFAULTS.get(name, "") if change.args.get("unset") else item.this.expression.this
+                if name == "AUTOCOMMIT":
+                    return None
+                self.session.set(name, value)
+            return SUCCESS_NOP.copy()
+        if isinstance(expression, (exp.Grant, exp.Revoke)):
+            return SUCCESS_NOP.copy()
+        kind = str(expression.args.get("kind") or "").upper()
+        if isinstance(expression, (exp.Use, exp.Create, exp.Drop)) and kind.split(" ")[-1].rstrip("S") in OF_ACCOUNT:
+            return SUCCESS_NOP.copy()
+        if isinstance(expression, exp.Command) and str(expression.expression).strip().split(" ")[0].upper() in OF_ACCOUNT:
+            return SUCCESS_NOP.copy()
+        return None
+
+    def before(self, it: Expr) -> Expr:
+        """What fakesnow does not translate, or otherwise than Snowflake."""
+        name = it.name.upper() if isinstance(it, exp.Anonymous) else it.sql_name() if isinstance(it, exp.Func) else ""
+        if name in self.session.constants and not it.expressions:
+            return literal(self.session.constants[name])
+        if name == "HASH":  # signed, as in Snowflake; DuckDB's has no sign
+            plain = exp.Anonymous(this="hash", expressions=it.expressions)
+            return exp.cast(exp.cast(plain, "BIT", dialect="duckdb"), exp.DataType.Type.BIGINT)
+        if isinstance(it, exp.ByteLength):  # OCTET_LENGTH of a text
+            return exp.Anonymous(this="STRLEN", expressions=[it.this])
+        if isinstance(it, exp.ToChar) and (form := it.args.get("format")) is not None and form.name.upper() in BINARY_FORMATS:
+            return exp.Anonymous(this=BINARY_FORMATS[form.name.upper()], expressions=[it.this])
+        if isinstance(it, exp.DataType) and it.this == exp.DataType.Type.DECIMAL and (not it.expressions or it.expressions == NUMBER_38_0):
+            return exp.DataType(this=exp.DataType.Type.INT128)  # 38 digits; fakesnow's BIGINT has 18
+        if isinstance(it, exp.DataType) and it.this in exp.DataType.INTEGER_TYPES:
+            return exp.DataType(this=exp.DataType.Type.INT128)
+        for place in COUNTS.get(type(it), ()):
+            if isinstance(count := it.args.get(place), (exp.Column, exp.Cast)):
+                it.set(place, exp.cast(count, exp.DataType.Type.INT))
+        return it
+
+
+def literal(value: str | None) -> Expr:
+    return exp.Null() if value is None else exp.Literal.string(value)
