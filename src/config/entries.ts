@@ -5,7 +5,7 @@ import { CdpError } from '../errors.ts'
 import { check, partOf, startsWith, valueAt } from './check.ts'
 import type { Part } from './check.ts'
 import { loadConnector } from './registry.ts'
-import { duckdbSchema, postgresSchema } from './schema.ts'
+import { duckdbSchema, postgresSchema, snowflakeSchema } from './schema.ts'
 import { secretPaths, toJson } from './schema-walk.ts'
 import { hide, spotAt, whereOf } from './source.ts'
 import type { Path, Problem } from './source.ts'
@@ -21,19 +21,19 @@ export interface Collected {
   readonly warnings: Set<string>
 }
 
-type PostgresFile = z.output<typeof postgresSchema>
-type DuckdbFile = z.output<typeof duckdbSchema>
+const WAREHOUSES = { postgres: postgresSchema, duckdb: duckdbSchema, snowflake: snowflakeSchema } as const
+type WarehouseFile = z.output<(typeof WAREHOUSES)[keyof typeof WAREHOUSES]>
 
 /** Null when the entry has problems, which are then reported. */
 export function buildWarehouse(project: Reading, path: Path, into: Collected): WarehouseEntry | null {
   const name = String(path.at(-1))
   const type = valueAt(project.value, [...path, 'type'])
-  if (type !== 'postgres' && type !== 'duckdb') return null
+  if (type !== 'postgres' && type !== 'duckdb' && type !== 'snowflake') return null
   const part = partOf(project, path, name, true)
-  const schema = type === 'postgres' ? postgresSchema : duckdbSchema
+  const schema = WAREHOUSES[type]
   collectSecrets(part, schema, into)
   const before = into.problems.length
-  const checked = check<PostgresFile | DuckdbFile>(schema, part, into.problems)
+  const checked = check<WarehouseFile>(schema, part, into.problems)
   if (into.problems.length > before) return null
   // Without problems and without a value: variables are missing. Then either that is reported, or nothing here uses it.
   const { type: _, ...settings } = checked ?? { type }

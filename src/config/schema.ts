@@ -73,8 +73,60 @@ export const duckdbSchema = z.strictObject({
   timezone,
 })
 
+const LOGINS = ['private_key', 'oauth_token', 'access_token', 'password'] as const
+
+export const snowflakeSchema = z
+  .strictObject({
+    type: z.literal('snowflake').describe('Snowflake. Needs its driver beside cdp-sync: `npm install snowflake-sdk`.'),
+    account: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, {
+        error: 'is no account: write myorg-myaccount, without https:// and .snowflakecomputing.com',
+      })
+      .refine((name) => !/\.snowflakecomputing\.(com|cn)$/i.test(name), { error: 'must end before .snowflakecomputing.com' })
+      .describe('Account identifier, `myorg-myaccount`, or a locator with its region, `xy12345.eu-central-1`.'),
+    user: z.string().min(1).optional().describe('User to log in as. An OAuth or access token may stand without.'),
+    private_key: secret().optional().describe('Log in with a key pair: the RSA key as PEM text, `${file:keys/snowflake.p8}`.'),
+    private_key_passphrase: secret().optional().describe('Opens the private key where it is encrypted.'),
+    oauth_token: secret().optional().describe('Log in with an OAuth access token. Tokens end soon: have each run started with a new one.'),
+    access_token: secret().optional().describe('Log in with a programmatic access token.'),
+    password: secret()
+      .optional()
+      .describe('Log in with a password. Snowflake asks people, and may ask services, for a second factor: then take a key.'),
+    role: z.string().min(1).optional().describe('Default: the user’s own.'),
+    warehouse: z.string().min(1).optional().describe('Virtual warehouse that does the work. Default: the user’s own.'),
+    database: z.string().min(1).optional().describe('Database that names in models start from. Default: the user’s own.'),
+    schema: z.string().min(1).optional().describe('Schema that names in models start from. Default: PUBLIC.'),
+    host: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9.-]*$/, { error: 'is no host name: no https://, no path' })
+      .optional()
+      .describe('Name of the server, for private links. Default: made of the account.'),
+    port: z.number().int().min(1).max(65_535).optional().describe('Default: 443.'),
+    protocol: z.enum(['https', 'http']).optional().describe('`http` is for tests on this machine. Default: https.'),
+    proxy: z
+      .string()
+      .regex(/^https?:\/\//, { error: 'must start with http:// or https://' })
+      .optional()
+      .describe('URL of a proxy. Default: that of HTTPS_PROXY.'),
+    statement_timeout: duration().optional().describe('How long Snowflake may work on one statement. Default: its own limit.'),
+    connect_timeout: duration().optional().describe('How long to wait for the login. Default: 30s.'),
+    timezone,
+  })
+  .superRefine((entry, context) => {
+    const issue = (path: string[], message: string): void =>
+      context.addIssue({ code: 'custom', path, message, ...(path.length ? {} : { params: { side: 'key' } }) })
+    const [first, ...more] = LOGINS.filter((name) => entry[name] !== undefined)
+    if (first === undefined) issue([], `needs one way to log in: ${LOGINS.slice(0, -1).join(', ')} or ${LOGINS.at(-1)}`)
+    for (const name of more) issue([name], `is a second way to log in, beside ${first}: leave one`)
+    if (entry.user === undefined && (first === 'private_key' || first === 'password'))
+      issue([], `needs user: ${first} is the one of a user`)
+    if (entry.private_key_passphrase !== undefined && entry.private_key === undefined)
+      issue(['private_key_passphrase'], 'opens a private_key, and there is none')
+  })
+
 export const warehouseSchema = z
-  .discriminatedUnion('type', [postgresSchema, duckdbSchema])
+  .discriminatedUnion('type', [postgresSchema, duckdbSchema, snowflakeSchema])
   .describe('Where models are queried. Reading needs no right but SELECT.')
 
 /** Checked further by the connector's own schema. */

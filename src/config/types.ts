@@ -56,9 +56,9 @@ export interface VariableUse {
 
 export interface WarehouseEntry {
   readonly name: string
-  readonly type: 'postgres' | 'duckdb'
+  readonly type: 'postgres' | 'duckdb' | 'snowflake'
   /** What the schema of this type gives (src/config/schema.ts). */
-  readonly settings: PostgresSettings | DuckdbSettings
+  readonly settings: PostgresSettings | DuckdbSettings | SnowflakeSettings
   readonly where: Where
 }
 
@@ -81,6 +81,36 @@ export interface PostgresSettings {
 export interface DuckdbSettings {
   /** Absolute path of the database file; absent: no database, models read CSV, Parquet and JSON files. */
   path?: string | undefined
+  timezone?: string | undefined
+}
+
+/** Exactly one of `private_key`, `oauth_token`, `access_token` and `password` is there. */
+export interface SnowflakeSettings {
+  /** `organization-account`, or an account locator with its region. */
+  account?: string | undefined
+  user?: string | undefined
+  /** PEM text of a PKCS#8 or PKCS#1 key. */
+  private_key?: string | undefined
+  private_key_passphrase?: string | undefined
+  oauth_token?: string | undefined
+  access_token?: string | undefined
+  password?: string | undefined
+  role?: string | undefined
+  warehouse?: string | undefined
+  database?: string | undefined
+  schema?: string | undefined
+  /** Default: `<account>.snowflakecomputing.com`. */
+  host?: string | undefined
+  port?: number | undefined
+  /** Default: https. */
+  protocol?: 'https' | 'http' | undefined
+  /** URL; default: that of HTTPS_PROXY. */
+  proxy?: string | undefined
+  /** Milliseconds. */
+  statement_timeout?: number | undefined
+  /** Milliseconds to log in. */
+  connect_timeout?: number | undefined
+  /** IANA zone of timestamps without zone (default UTC). */
   timezone?: string | undefined
 }
 

@@ -14,5 +14,6 @@ export interface WarehouseContext {
 /** Does not connect yet, but a DuckDB file is opened. Throws CdpError. */
 export async function openWarehouse(entry: WarehouseEntry, context: WarehouseContext): Promise<Warehouse> {
   if (entry.type === 'postgres') return (await import('./postgres.ts')).openPostgres(entry)
+  if (entry.type === 'snowflake') return (await import('./snowflake.ts')).openSnowflake(entry)
   return (await import('./duckdb.ts')).openDuckdb(entry, context)
 }
