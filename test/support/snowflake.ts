@@ -45,6 +45,8 @@ export interface Snowflake {
   readonly account: string
   readonly user: string
   readonly password: string
+  /** What a login by OAuth or by a programmatic access token shows. */
+  readonly token: string
   readonly host: string
   readonly port: number
   readonly protocol: 'http'
@@ -54,21 +56,39 @@ export interface Snowflake {
   readonly schema: string
   readonly warehouse: string
   readonly role: string
-  /** Runs one statement as the test's own session; its rows by column name, every value a raw text of the protocol or null. */
+  /** Runs one statement in the test's own session; its rows by column name, every value a raw text of the protocol or null. */
   query(sql: string): Promise<Record<string, string | null>[]>
   /** What others than `query` asked, oldest first, each with its QUERY_TAG. */
-  statements(): Promise<{ sql: string; tag: string; describe: boolean }[]>
+  statements(): Promise<Asked[]>
+  /** The connection breaks before the reply to the next statement like this, which has taken effect. */
+  lose(statement: RegExp): Promise<void>
+  /** The next statement like this is refused so, and not run. */
+  refuse(statement: RegExp, refusal: { code: string; state: string; message: string }): Promise<void>
   stop(): void
 }
 
-const USER = { user: 'TESTER', password: 'S3cr3t of the warehouse' } as const
+export interface Asked {
+  readonly sql: string
+  readonly tag: string
+  /** Whether it was only to be described. */
+  readonly describe: boolean
+}
+
+export interface SnowflakeOptions {
+  /** Schemas in the database besides PUBLIC. */
+  readonly schemas?: readonly string[]
+  /** PEM of the key that a login by key pair is checked with. */
+  readonly publicKey?: string
+}
+
+const USER = { user: 'TESTER', password: 'S3cr3t of the warehouse', token: 'S3cr3t-token-of-the-warehouse' } as const
 const PLACE = { database: 'TEST', schema: 'PUBLIC', warehouse: 'COMPUTE_WH', role: 'SYSADMIN' } as const
 
-/** Starts a server (about a second) with the empty database TEST and these schemas in it besides PUBLIC. */
-export async function withSnowflake({ schemas = [] }: { schemas?: readonly string[] } = {}): Promise<Snowflake> {
+/** Starts a server (about a second) with the empty database TEST. */
+export async function withSnowflake({ schemas = [], publicKey }: SnowflakeOptions = {}): Promise<Snowflake> {
   if (SNOWFLAKE === null) throw new Error('Python with fakesnow is not installed')
   const child = spawn(SNOWFLAKE, ['-B', '-W', 'ignore', join(FOLDER, 'server.py')], { stdio: ['pipe', 'pipe', 'pipe'] })
-  child.stdin.write(`${JSON.stringify({ ...USER, database: PLACE.database, schemas: ['PUBLIC', ...schemas] })}\n`)
+  child.stdin.write(`${JSON.stringify({ ...USER, publicKey, database: PLACE.database, schemas: ['PUBLIC', ...schemas] })}\n`)
   const port = await said(child)
   const url = `http://127.0.0.1:${port}`
   let session: Promise<string> | null = null
@@ -82,10 +102,14 @@ export async function withSnowflake({ schemas = [] }: { schemas?: readonly strin
     url,
     async query(sql) {
       session ??= login(url)
-      const { rowtype, rowset } = (await post(`${url}/queries/v1/query-request`, { sqlText: sql }, await session)) as Rows
-      return rowset.map((row) => Object.fromEntries(rowtype.map(({ name }, at) => [name, row[at] ?? null])))
+      const { rowtype, rowset, chunks } = (await post(`${url}/queries/v1/query-request`, { sqlText: sql }, await session)) as Rows
+      const rows = [...rowset]
+      for (const chunk of chunks) rows.push(...(JSON.parse(`[${await (await fetch(chunk.url)).text()}]`) as Rows['rowset']))
+      return rows.map((row) => Object.fromEntries(rowtype.map(({ name }, at) => [name, row[at] ?? null])))
     },
-    statements: async () => (await (await fetch(`${url}/test/statements`)).json()) as { sql: string; tag: string; describe: boolean }[],
+    statements: async () => (await (await fetch(`${url}/test/statements`)).json()) as Asked[],
+    lose: async (statement) => void (await post(`${url}/test/wrong`, { pattern: statement.source })),
+    refuse: async (statement, refusal) => void (await post(`${url}/test/wrong`, { pattern: statement.source, ...refusal })),
     stop: () => void child.kill('SIGKILL'),
   }
 }
@@ -93,6 +117,7 @@ export async function withSnowflake({ schemas = [] }: { schemas?: readonly strin
 interface Rows {
   readonly rowtype: readonly { readonly name: string }[]
   readonly rowset: readonly (readonly (string | null)[])[]
+  readonly chunks: readonly { readonly url: string }[]
 }
 
 /** The port that the server names when it listens. */

@@ -8,11 +8,15 @@ from sqlglot.errors import ParseError, TokenError
 
 
 class Refused(Exception):
+    """`line` counts from 1 and `column` from 0; -1 where Snowflake names no place."""
+
     def __init__(self, code: str, state: str, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.state = state
         self.message = message
+        found = re.search(r"line (\d+) at position (\d+)", message) if code in ("001003", "000904") else None
+        self.line, self.column = (int(found[1]), int(found[2])) if found else (-1, -1)
 
 
 def syntax(sql: str, error: ParseError | TokenError) -> Refused:

@@ -8,11 +8,13 @@ import gzip
 import json
 import logging
 import os
+import re
 import secrets
 import socket
 import sys
 import threading
 import uuid
+from collections import OrderedDict
 
 import uvicorn
 from fakesnow.converter import from_binding
@@ -23,10 +25,12 @@ from sqlglot import Expr
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from errors import Refused, refusal
+from login import check_login
 from rows import rowset
 from statements import DEFAULTS, Session, parse
 
@@ -38,6 +42,10 @@ sessions: dict[str, Session] = {}
 running: dict[str, Session] = {}
 results: dict[str, dict] = {}
 log: list[dict] = []
+rules: list[dict] = []  # what is to go wrong, once each: {pattern, lose} or {pattern, code, state, message}
+answers: OrderedDict[str, JSONResponse] = OrderedDict()  # by request: a repeated request is answered, not run again
+chunks: dict[str, str] = {}
+INLINE, CHUNK = 1000, 20_000  # rows in the answer itself, and in each file beside it
 
 
 async def body_of(request: Request) -> dict:
@@ -52,22 +60,23 @@ def success(data: object = None) -> JSONResponse:
 
 
 def failure(it: Refused) -> JSONResponse:
-    data = {"errorCode": it.code, "sqlState": it.state, "queryId": str(uuid.uuid4())}
+    data = {"errorCode": it.code, "sqlState": it.state, "queryId": str(uuid.uuid4()), "line": it.line, "pos": it.column}
     return JSONResponse({"data": data, "code": it.code, "message": it.message, "success": False})
 
 
 async def login(request: Request) -> JSONResponse:
     data = (await body_of(request))["data"]
-    if data.get("LOGIN_NAME", "").upper() != SETTINGS["user"].upper() or data.get("PASSWORD") != SETTINGS["password"]:
-        return failure(Refused("390100", "08001", "Incorrect username or password was specified."))
+    try:
+        check_login(data, SETTINGS)
+    except Refused as refused:
+        return failure(refused)
     query = request.query_params
     conn = await run_in_threadpool(world.connect, query.get("databaseName"), query.get("schemaName"))
     place = {"user": SETTINGS["user"], "role": query.get("roleName") or "PUBLIC", "warehouse": query.get("warehouse")}
     token = secrets.token_urlsafe(32)
     session = Session(conn, DEFAULTS | data.get("SESSION_PARAMETERS", {}), place)
     sessions[token] = session
-    own = data.get("CLIENT_APP_ID") == "test"
-    session.logged = not own
+    session.logged = data.get("CLIENT_APP_ID") != "test"
     return success(
         {
             "token": token,
@@ -102,16 +111,36 @@ async def end_session(request: Request) -> JSONResponse:
     return success()
 
 
-async def query(request: Request) -> JSONResponse:
+async def query(request: Request) -> Response:
     session = sessions.get(token_of(request))
     if session is None:
         return failure(Refused("390112", "08001", "Your session has expired. Please login again."))
-    name = request.query_params.get("requestId", "")
-    running[name] = session
-    try:
-        return await run_in_threadpool(answer, session, await body_of(request))
-    finally:
-        running.pop(name, None)
+    name = request.query_params.get("requestId", secrets.token_hex())
+    body = await body_of(request)
+    if name not in answers:
+        rule = next((it for it in rules if session.logged and re.search(it["pattern"], body["sqlText"])), None)
+        if rule is not None:
+            rules.remove(rule)
+        if rule is not None and "code" in rule:
+            return failure(Refused(rule["code"], rule["state"], rule["message"]))
+        running[name] = session
+        try:
+            answers[name] = await run_in_threadpool(answer, session, body)
+        finally:
+            running.pop(name, None)
+        if len(answers) > 100:
+            answers.popitem(last=False)
+        if rule is not None:
+            return Lost()
+    return answers[name]
+
+
+class Lost(Response):
+    """The connection breaks in the middle of the reply."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
 
 
 async def abort(request: Request) -> JSONResponse:
@@ -151,7 +180,8 @@ def answer(session: Session, body: dict) -> JSONResponse:
 
 def one(session: Session, sql: str, expression: Expr, body: dict) -> dict:
     kind = statement_type_id(expression)
-    with session.running(sql, expression) as cursor:
+    seconds = float((body.get("parameters") or {}).get("STATEMENT_TIMEOUT_IN_SECONDS", session.parameters["STATEMENT_TIMEOUT_IN_SECONDS"]))
+    with session.running(sql, expression, seconds) as cursor:
         if body.get("describeOnly"):
             return result(session, str(uuid.uuid4()), describe_as_rowtype(cursor.describe_only(sql, expression)), [], kind)
         bound = [body["bindings"][str(at)] for at in range(1, len(body["bindings"]) + 1)] if body.get("bindings") else []
@@ -172,7 +202,8 @@ def result(session: Session, name: str | None, rowtype: list, rows: list, kind: 
     return {
         "parameters": as_list(session.parameters),
         "rowtype": rowtype,
-        "rowset": rows,
+        "rowset": rows[:INLINE],
+        "chunks": [beside(rows[at : at + CHUNK]) for at in range(INLINE, len(rows), CHUNK)],
         "total": len(rows),
         "returned": len(rows),
         "queryId": name,
@@ -182,12 +213,29 @@ def result(session: Session, name: str | None, rowtype: list, rows: list, kind: 
     } | where(session)
 
 
+def beside(rows: list) -> dict:
+    """Rows that the client fetches from another address, as it does the files of a large result."""
+    name = secrets.token_hex()
+    chunks[name] = json.dumps(rows)[1:-1]
+    size = len(chunks[name])
+    return {"url": f"http://127.0.0.1:{SETTINGS['port']}/chunks/{name}", "rowCount": len(rows), "uncompressedSize": size, "compressedSize": size}
+
+
 async def nothing(_: Request) -> JSONResponse:
     return success({})
 
 
+async def chunk(request: Request) -> Response:
+    return PlainTextResponse(chunks[request.path_params["id"]])
+
+
 async def statements_so_far(_: Request) -> JSONResponse:
     return JSONResponse(log)
+
+
+async def go_wrong(request: Request) -> JSONResponse:
+    rules.append(await body_of(request))
+    return success()
 
 
 def wait_for_end() -> None:
@@ -209,12 +257,17 @@ def main() -> None:
         Route("/queries/v1/abort-request", abort, methods=["POST"]),
         Route("/queries/{id}/result", later),
         Route("/telemetry/send", nothing, methods=["POST"]),
+        Route("/chunks/{id}", chunk),
         Route("/test/statements", statements_so_far),
+        Route("/test/wrong", go_wrong, methods=["POST"]),
     ]
-    listener = socket.socket()
+    # asyncio turns off Nagle's algorithm, which would cost 40 ms a statement, only for a socket that says it is TCP.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     threading.Thread(target=wait_for_end, daemon=True).start()
-    print(listener.getsockname()[1], flush=True)
+    listener.listen(64)  # before anybody is told the port
+    SETTINGS["port"] = listener.getsockname()[1]
+    print(SETTINGS["port"], flush=True)
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error"))
     asyncio.run(server.serve(sockets=[listener]))
 

@@ -20,18 +20,18 @@ from names import check_names, exact
 
 DDL = (exp.Create, exp.Drop, exp.Alter, exp.Grant, exp.Revoke, exp.Comment, exp.TruncateTable)
 OF_ACCOUNT = {"ROLE", "USER", "WAREHOUSE"}  # what a GRANT's surroundings may make; here they are nothing
-# Arguments that DuckDB has as INTEGER or BIGINT alone, where our NUMBER is wider.
+# Arguments that DuckDB has as BIGINT alone, where our NUMBER is wider.
 COUNTS = {
     exp.Substring: ("start", "length"),
     exp.Left: ("expression",),
     exp.Right: ("expression",),
-    exp.Pad: ("expression",),
     exp.Repeat: ("times",),
     exp.Round: ("decimals",),
     exp.SplitPart: ("part_index",),
     exp.DateAdd: ("expression",),
     exp.TimestampAdd: ("expression",),
 }
+RESERVED = {it for (it,) in duckdb.sql("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category IN ('reserved', 'type_function')").fetchall()}
 BINARY_FORMATS = {"HEX": "HEX", "BASE64": "BASE64", "UTF-8": "DECODE", "UTF8": "DECODE"}
 
 
@@ -43,8 +43,8 @@ CREATE OR REPLACE MACRO ${catalog}._fs_to_timestamp(val, scale) AS (
 )""")
 
 # A NUMBER(38, 0) is a HUGEINT here (see `before`); the information schema calls it by its right name.
-plain_information_schema = info_schema.per_db_creation_sql
-info_schema.per_db_creation_sql = lambda catalog: plain_information_schema(catalog).replace("='BIGINT'", " IN ('BIGINT', 'HUGEINT')")
+columns_view = info_schema.SQL_CREATE_GLOBAL_INFORMATION_SCHEMA_COLUMNS_VIEW
+info_schema.SQL_CREATE_GLOBAL_INFORMATION_SCHEMA_COLUMNS_VIEW = columns_view.replace("='BIGINT'", " IN ('BIGINT', 'HUGEINT')")
 
 # Values of a new account: https://docs.snowflake.com/en/sql-reference/parameters
 DEFAULTS = {
@@ -82,8 +82,7 @@ class Locks:
         deadline = time.monotonic() + float(session.parameters["LOCK_TIMEOUT"])
         with self.changed:
             while self.holders.get(table, session) is not session:
-                if session.cancelled:
-                    raise Refused("000604", "57014", "SQL execution canceled")
+                session.check_cancelled()
                 if not self.changed.wait(max(0, min(0.05, deadline - time.monotonic()))) and time.monotonic() >= deadline:
                     message = f"SQL execution error: Statement has waited for the lock on table {table} longer than LOCK_TIMEOUT."
                     raise Refused("000625", "57014", message)
@@ -105,16 +104,21 @@ class Session:
         self.place = place
         self.last_query = ""
         self.logged = True
-        self.cancelled = False
+        self.cancelled: Refused | None = None
         self.busy = threading.Lock()
         self.in_transaction = False
         self.duck = conn._duck_conn
         self.duck.execute(f"SET TimeZone = '{parameters['TIMEZONE']}'")
 
     @contextmanager
-    def running(self, sql: str, expression: Expr) -> Iterator["Cursor"]:
+    def running(self, sql: str, expression: Expr, seconds: float) -> Iterator["Cursor"]:
+        """A cursor for one statement, which may take so many seconds."""
         with self.busy:
-            self.cancelled = False
+            self.cancelled = None
+            late = f"Statement reached its statement or warehouse timeout of {seconds:g} second(s) and was canceled."
+            timer = threading.Timer(min(seconds, 10**6), self.cancel, [Refused("000630", "57014", late)])
+            timer.daemon = True
+            timer.start()
             try:
                 if isinstance(expression, DDL) and self.in_transaction:
                     self.duck.commit()
@@ -125,7 +129,11 @@ class Session:
                 cursor = Cursor(self)
                 yield cursor
                 self.last_query = cursor.sfqid or ""
+            except duckdb.InterruptException:
+                self.check_cancelled()
+                raise
             finally:
+                timer.cancel()
                 if isinstance(expression, exp.Transaction):
                     self.in_transaction = True
                 elif isinstance(expression, (exp.Commit, exp.Rollback)):
@@ -159,9 +167,13 @@ class Session:
             self.duck.execute(f"SET TimeZone = '{value}'")
         self.parameters[name] = value
 
-    def cancel(self) -> None:
-        self.cancelled = True
+    def cancel(self, why: Refused | None = None) -> None:
+        self.cancelled = why or Refused("000604", "57014", "SQL execution canceled")
         self.duck.interrupt()
+
+    def check_cancelled(self) -> None:
+        if self.cancelled is not None:
+            raise self.cancelled
 
     def close(self) -> None:
         self.cancel()
@@ -180,10 +192,7 @@ class Cursor(FakeSnowflakeCursor):
         nothing = SUCCESS_NOP.copy() if again else self.done_here(expression)
         if nothing is not None:
             return self._execute(nothing)
-        try:
-            self.execute(sql, binding_params=params, server=True)
-        except duckdb.InterruptException:
-            raise Refused("000604", "57014", "SQL execution canceled") from None
+        self.execute(sql, binding_params=params, server=True)
         kind = str(expression.args.get("kind")).upper()
         if isinstance(expression, (exp.Create, exp.Use)) and kind == "DATABASE":
             self.enter(exact(expression.find(exp.Identifier)))
@@ -235,6 +244,8 @@ class Cursor(FakeSnowflakeCursor):
                 named = item.this.this if isinstance(item.this, exp.EQ) else item.this
                 name = named.name.upper()
                 value = DEFAULTS.get(name, "") if change.args.get("unset") else item.this.expression.this
+                if name == "AUTOCOMMIT" and len(change.expressions) > 1 and value is True:
+                    continue
                 if name == "AUTOCOMMIT":
                     return None
                 self.session.set(name, value)
@@ -253,6 +264,8 @@ class Cursor(FakeSnowflakeCursor):
         name = it.name.upper() if isinstance(it, exp.Anonymous) else it.sql_name() if isinstance(it, exp.Func) else ""
         if name in self.session.constants and not it.expressions:
             return literal(self.session.constants[name])
+        if isinstance(it, exp.Identifier) and not it.args.get("quoted") and it.name.lower() in RESERVED:
+            return exp.to_identifier(it.name.upper(), quoted=True)  # a column AT is well in Snowflake
         if name == "HASH":  # signed, as in Snowflake; DuckDB's has no sign
             plain = exp.Anonymous(this="hash", expressions=it.expressions)
             return exp.cast(exp.cast(plain, "BIT", dialect="duckdb"), exp.DataType.Type.BIGINT)
@@ -266,7 +279,7 @@ class Cursor(FakeSnowflakeCursor):
             return exp.DataType(this=exp.DataType.Type.INT128)
         for place in COUNTS.get(type(it), ()):
             if isinstance(count := it.args.get(place), (exp.Column, exp.Cast)):
-                it.set(place, exp.cast(count, exp.DataType.Type.INT))
+                it.set(place, exp.cast(count, exp.DataType.Type.BIGINT))
         return it
 
 
