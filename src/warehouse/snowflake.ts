@@ -91,10 +91,10 @@ export async function inspect(session: SnowflakeSession, query: ModelQuery): Pro
   const { body, more } = snowflakeBody(query.sql)
   if (more) throw new CdpError('CDP2102', 'the model is more than one statement', { where: query.where, hint: 'Leave one SELECT.' })
   const whole = wrap({ ...query, condition: null }, body)
-  const found = await session.describe(whole.sql, { query, before: whole.before }).catch((error: unknown) => {
-    throw error instanceof CdpError && error.code === 'CDP2100' && !mayBeQuery(body) ? noQuery(query, error) : error
+  await session.describe(whole.sql, { query, before: whole.before }).catch((error: unknown) => {
+    throw error instanceof CdpError && error.code !== 'CDP2314' && !mayBeQuery(body) ? noQuery(query, error) : error
   })
-  await session.describe(body, { query, before: '' })
+  const found = await session.describe(body, { query, before: '' })
   const names = new Map<string, string>()
   const columns = found.map((server) => {
     const column = toColumn(server)
