@@ -4,7 +4,7 @@ import type { Project, Sync } from './config/types.ts'
 import type { RunContext } from './context.ts'
 import { CdpError } from './errors.ts'
 import { finishFiles } from './finish.ts'
-import { identity, normaliserOf, open } from './open.ts'
+import { identity, open } from './open.ts'
 import type { Session } from './open.ts'
 import { newRunId } from './records.ts'
 import { recover } from './recover.ts'
@@ -13,7 +13,6 @@ import { lit, litTime } from './state/db.ts'
 import type { Db } from './state/db.ts'
 import { COUNT_ROWS, projected, transaction } from './state/fold.ts'
 import { OWNING, setMeta } from './state/header.ts'
-import { placeFields } from './state/local.ts'
 import { computePayloads } from './state/payload.ts'
 import { compareThere } from './there.ts'
 import type { There } from './there.ts'
@@ -75,8 +74,7 @@ function checkSameTarget({ memory, target, sync }: Session): void {
 
 async function adoptRows(session: Session, compares: boolean): Promise<Baseline> {
   const { db } = session.state
-  const { mapping, addressing, raw } = await readModel(session)
-  const placement = await placeFields(db, mapping.match, mapping.fields, (name) => normaliserOf(session.sync, name))
+  const { mapping, addressing, placement, raw } = await readModel(session, 'all')
   if (!addressing.byKey && !addressing.membership && !addressing.any) {
     await db.run(
       `CREATE OR REPLACE TABLE doubled AS SELECT address FROM stage GROUP BY address HAVING count(*) > 1; DELETE FROM stage WHERE address IN (SELECT address FROM doubled)`,

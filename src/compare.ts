@@ -14,7 +14,10 @@ import type { DiffCounts } from './state/diff.ts'
 import { placeFields } from './state/local.ts'
 import type { Placement } from './state/local.ts'
 import { hashColumns, stage, wantedColumns } from './state/stage.ts'
-import type { Addressing, Staged } from './state/stage.ts'
+import type { Addressing, HashSql, Staged } from './state/stage.ts'
+import { NOTHING } from './state/warehouse/narrow.ts'
+import type { Elsewhere } from './state/warehouse/narrow.ts'
+import type { Sync } from './config/types.ts'
 import type { Column } from './types.ts'
 import { openWarehouse } from './warehouse/open.ts'
 import type { Extract, ModelQuery } from './warehouse/warehouse.ts'
@@ -25,6 +28,7 @@ export interface Comparison {
   readonly addressing: Addressing
   readonly placement: Placement
   readonly staged: Staged
+  readonly elsewhere: Elsewhere
   readonly counts: DiffCounts
   /** Before `--key` and `--limit`: what guards look at. */
   readonly whole: DiffCounts
@@ -34,10 +38,23 @@ export interface Comparison {
   readonly raw: (column: string) => string
 }
 
-/** Brings the model's rows beside the snapshot. The warehouse's transaction ends here. */
-export async function readModel(
-  session: Session,
-): Promise<{ mapping: Mapping; addressing: Addressing; staged: Staged; extract: Extract; raw: (column: string) => string }> {
+/** The model's rows beside the snapshot: all of both, or what may differ. */
+export interface Reading {
+  readonly mapping: Mapping
+  readonly addressing: Addressing
+  readonly placement: Placement
+  readonly extract: Extract
+  /** Rows of the model, here and elsewhere. */
+  readonly staged: Staged
+  readonly elsewhere: Elsewhere
+  readonly raw: (column: string) => string
+}
+
+/**
+ * Brings the model's rows beside the snapshot. The warehouse's transaction ends here. `also` are keys whose rows are brought
+ * whether they differ or not.
+ */
+export async function readModel(session: Session, also: 'all' | readonly string[]): Promise<Reading> {
   const { sync, context, memory, run } = session
   const warehouse = await openWarehouse(sync.warehouse, { root: session.project.root, memory: context.memory, threads: context.threads })
   try {
@@ -52,26 +69,65 @@ export async function readModel(
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const progress = (bytes: number): void =>
       context.report({ type: 'progress', sync: sync.name, phase: 'stage', done: bytes, total: null })
-    const extract = await warehouse.extract(query, wantedColumns(mapping, columns, memory.hashColumns), folder, {
-      signal: context.signal,
-      progress,
-    })
+    const wanted = wantedColumns(mapping, columns, memory.hashColumns)
+    const io = { signal: context.signal, progress }
+    const stored = memory.first ? null : memory.hashColumns
+    const placement = await placeFields(session.state.db, mapping.match, mapping.fields, (name) => normaliserOf(sync, name))
+    const read = (): Promise<Extract> => warehouse.extract(query, wanted, folder, io)
+    const put = (extract: Extract, hash?: HashSql): Promise<Staged> => stage(session.state.db, extract, mapping, addressing, stored, hash)
+    const { extract, staged, elsewhere } = session.narrow
+      ? await session.narrow({
+          db: session.state.db,
+          query,
+          columns: wanted,
+          addressing,
+          match: matchColumns(sync, addressing, wanted),
+          hashed: hashColumns(mapping),
+          stored,
+          adding: sync.mode === 'insert' || sync.mode === 'append',
+          removes: sync.mode === 'mirror' && sync.onRemove !== 'none',
+          dueBefore: sync.spec.refreshAfter === undefined ? null : session.startedAt - sync.spec.refreshAfter,
+          all: also === 'all' || looksAtAll(session, mapping, placement),
+          keys: also === 'all' ? [] : also,
+          folder,
+          extract: read,
+          stage: put,
+        })
+      : await read().then(async (found) => ({ extract: found, staged: await put(found), elsewhere: NOTHING }))
     checkPosition(session, extract.position)
-    const staged = await stage(session.state.db, extract, mapping, addressing, memory.first ? null : memory.hashColumns)
     const position = new Map(extract.columns.map(({ name }, index) => [name, `c${index}`]))
-    return { mapping, addressing, staged, extract, raw: (column) => position.get(column) ?? 'NULL' }
+    const whole = { ...staged, rows: staged.rows + elsewhere.rows, nullKeys: staged.nullKeys + elsewhere.nullKeys }
+    return { mapping, addressing, placement, staged: whole, extract, elsewhere, raw: (column) => position.get(column) ?? 'NULL' }
   } finally {
     await warehouse.close()
   }
 }
 
+/** Whether unchanged rows must be looked at too: a field means something else now, or nothing there can be trusted. */
+function looksAtAll(session: Session, mapping: Mapping, placement: Placement): boolean {
+  const { memory, context } = session
+  // A look sees what a killed run left folded here alone.
+  const folded = memory.header !== null
+  const rehashed = memory.hashColumns?.join('\0') !== hashColumns(mapping).join('\0')
+  return memory.first || placement.edited.size > 0 || rehashed || context.options.fullRefresh || folded
+}
+
+/** The columns of match fields that are nothing but a column. */
+function matchColumns(sync: Sync, { match }: Addressing, columns: readonly Column[]): (Column | null)[] {
+  return match.map(({ field }) => {
+    const spec = sync.match.find(({ name }) => name === field.name)
+    const plain = spec?.source.kind === 'column' && !spec.map && !spec.default && spec.type === undefined && spec.transform.length === 0
+    const [input] = field.inputs
+    return (plain && columns.find(({ name }) => name === input)) || null
+  })
+}
+
 /** The diff. `sampleOnly`: on a first run compute the payloads of so many rows only. */
-export async function compare(session: Session, sampleOnly: number | null): Promise<Comparison> {
+export async function compare(session: Session, sampleOnly: number | null, also: 'all' | readonly string[] = []): Promise<Comparison> {
   const { sync, context, memory, state } = session
   context.report({ type: 'phase', sync: sync.name, phase: 'stage' })
-  const { mapping, addressing, staged, extract, raw } = await readModel(session)
+  const { mapping, addressing, placement, staged, elsewhere, extract, raw } = await readModel(session, also)
   context.report({ type: 'phase', sync: sync.name, phase: 'diff' })
-  const placement = await placeFields(state.db, mapping.match, mapping.fields, (name) => normaliserOf(sync, name))
   const attempt = contextOf(session, mapping)
   if (context.options.fullRefresh) {
     checkRefresh(session)
@@ -84,6 +140,7 @@ export async function compare(session: Session, sampleOnly: number | null): Prom
     addressing,
     renames: !addressing.byKey && typeof sync.spec.address === 'object' && sync.spec.address.renames === true && !addressing.membership,
     staged,
+    elsewhere,
     fields: placement.fields,
     width: placement.names.length,
     edited: memory.first ? new Set() : placement.edited,
@@ -98,7 +155,7 @@ export async function compare(session: Session, sampleOnly: number | null): Prom
     sampleOnly,
     selection: { keys: context.options.keys, limit: context.options.limit },
   })
-  return { mapping, addressing, placement, staged, counts, whole, context: attempt, position: extract.position, raw }
+  return { mapping, addressing, placement, staged, elsewhere, counts, whole, context: attempt, position: extract.position, raw }
 }
 
 /** Sending everything again must do no harm. */

@@ -34,10 +34,13 @@ export const BUCKET_STEPS = [
   'swept',
 ] as const
 
+/** Steps that only a state in a database has; `uncommitted-there` stands in each of its transactions. */
+export const WAREHOUSE_STEPS = ['leased', 'uncommitted-there', 'sending-noted', 'journal-stored', 'stored'] as const
+
 let passed = 0
 
 /** `CDP_SYNC_CRASH_AT=sending` kills at the first time that step is reached, `sending:3` at the third. */
-export function step(name: (typeof STEPS)[number] | (typeof BUCKET_STEPS)[number]): void {
+export function step(name: (typeof STEPS)[number] | (typeof BUCKET_STEPS)[number] | (typeof WAREHOUSE_STEPS)[number]): void {
   const [at, nth = '1'] = process.env['CDP_SYNC_CRASH_AT']?.split(':') ?? []
   if (at === name && ++passed === Number(nth)) process.kill(process.pid, 'SIGKILL')
 }

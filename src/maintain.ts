@@ -56,7 +56,7 @@ async function withState<Result>(
   try {
     await prepareState(project, { name })
     await mkdir(paths.work, { recursive: true, mode: 0o700 })
-    const state = await openState({ file: await hold.fetch(), writable: true, spill: paths.work, ...SMALL })
+    const state = await openState({ file: (await hold.fetch('whole')).file, writable: true, spill: paths.work, ...SMALL })
     try {
       const result = await work(state.db, paths)
       await checkpoint(state.db)
@@ -160,7 +160,7 @@ export async function why(
   const session = await open(project, sync, { ...context, options: { ...DEFAULT_OPTIONS, ...context.options } }, run, 'look')
   try {
     const { db } = session.state
-    const comparison = await compare(session, null)
+    const comparison = await compare(session, null, query.key === undefined ? 'all' : [query.key])
     const key = query.key ?? (await keyByMatch(db, comparison, query.match ?? {}))
     const columns = comparison.mapping.columns
     const [row] = await db.rows<Record<string, string | null>>(

@@ -20,7 +20,8 @@ import type { StatePaths } from './records.ts'
 import { createRedactor } from './redact.ts'
 import { sleep } from './sleep.ts'
 import { referencesOf, withReferences } from './references.ts'
-import type { Hold, Keeper } from './state/keeper.ts'
+import type { Fetched, Hold, Keeper } from './state/keeper.ts'
+import type { Narrow } from './state/warehouse/narrow.ts'
 import { openKeeper } from './state/keepers.ts'
 import { lookThrough, openState, readMemory } from './state/local.ts'
 import type { Memory, State } from './state/local.ts'
@@ -53,6 +54,8 @@ export interface Session {
   readonly stop: () => void
   /** What keeps others from this sync while a run has it, and carries its state where they find it. */
   readonly hold: Hold
+  /** Compares a model where the snapshot lies; null: here. */
+  readonly narrow: Narrow | null
   close(): Promise<void>
 }
 
@@ -112,13 +115,15 @@ export async function open(
     const account = await asked(destination.check())
     const target = targetOf(sync, account)
 
-    const file = purpose === 'run' ? await hold.fetch() : await lookAt(keeper, sync, work)
+    const { file, narrow, close: closeFetched } = purpose === 'run' ? await hold.fetch('part') : await lookAt(keeper, sync, work)
+    closers.push(closeFetched)
     if (purpose === 'run') await sweepUnborn(paths)
     // Before a state is made: it would stand in the way of the rename that this asks for.
     if (!rebind && !existsSync(file)) await checkOrphans(project, sync, keeper, target)
     const state = await openState({
       file,
-      writable: purpose === 'run',
+      // What is compared elsewhere is brought into a file of our own.
+      writable: purpose === 'run' || narrow !== null,
       spill: work,
       memory: context.memory,
       threads: context.threads,
@@ -153,6 +158,7 @@ export async function open(
       unfinished,
       stop,
       hold,
+      narrow,
       close,
     }
   } catch (error) {
@@ -165,6 +171,7 @@ export async function open(
 const NO_HOLD: Hold = {
   alive: () => undefined,
   fetch: () => Promise.reject(new Error('a look fetches nothing')),
+  cost: () => null,
   outboxWritten: () => Promise.resolve(),
   journal: () => null,
   store: () => Promise.resolve(),
@@ -173,9 +180,11 @@ const NO_HOLD: Hold = {
 }
 
 /** A run moves the old name's state; a look only reads it there. */
-async function lookAt(keeper: Keeper, sync: Sync, work: string): Promise<string> {
-  const file = await keeper.look(sync.name, work)
-  return sync.renamedFrom === null || existsSync(file) ? file : keeper.look(sync.renamedFrom, work)
+async function lookAt(keeper: Keeper, sync: Sync, work: string): Promise<Fetched> {
+  const found = await keeper.look(sync.name, work, 'part')
+  if (sync.renamedFrom === null || existsSync(found.file)) return found
+  await found.close()
+  return keeper.look(sync.renamedFrom, work, 'part')
 }
 
 /** Opens the destination with its HTTP client; requests end with `stop`, not with the user's first interrupt. */

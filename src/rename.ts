@@ -40,7 +40,8 @@ export async function rename(project: Project, from: string, to: string): Promis
 export async function isUnused(keeper: Keeper, name: string): Promise<boolean> {
   const work = await mkdtemp(join(tmpdir(), 'cdp-sync-'))
   try {
-    const file = await keeper.look(name, work)
+    const { file, close } = await keeper.look(name, work, 'part')
+    await close()
     if (!existsSync(file)) return true
     const state = await openState({ file, writable: false, spill: join(work, 'spill'), memory: 64 * 1_048_576, threads: 1 })
     try {

@@ -43,6 +43,7 @@ export async function runSync(project: Project, sync: Sync, context: RunContext)
   } catch (error) {
     report.failed(error)
   } finally {
+    if (session) report.cost(session.hold.cost())
     await session?.close().catch(report.failed)
   }
   return report.end()
@@ -88,7 +89,7 @@ async function planOf(session: Session, comparison: Comparison, sampled: number 
     since: memory.confirmedAt,
     changedFields: memory.first ? {} : await changedFields(state.db),
     samples: adopts ? [] : await samples(state.db, placement.names, sensitive, context.options.samples, hidden),
-    invalid: await invalidRows(state.db, context.options.samples),
+    invalid: await invalidRows(state.db, context.options.samples, comparison.elsewhere),
     limits,
     op: opOf(sync),
     allowed: context.options.allow,

@@ -16,6 +16,7 @@ import type { Bucket, BucketEntry, Note } from './bucket.ts'
 import { packRun, readIfThere, unfinishedError, unpackRun } from './carry.ts'
 import type { JournalNote, RunNote } from './carry.ts'
 import { journalSink } from './journal-sink.ts'
+import { whole } from './keeper.ts'
 import type { Hold, HoldRequest, Keeper, Place } from './keeper.ts'
 import { leaseHolder, raceError, takeLease, waitForLease } from './lease.ts'
 import type { Lease, LeaseCell, LeaseNote } from './lease.ts'
@@ -54,7 +55,7 @@ export async function bucketKeeper(project: Place, entry: BucketEntry): Promise<
       const file = join(folder, `${name}.duckdb`)
       for (let tries = 1; ; tries++) {
         const head = await bucket.note<Head>(place(name).head)
-        if (!head || !(await isGone(() => bring(place(name), head.value, file, folder), tries))) return file
+        if (!head || !(await isGone(() => bring(place(name), head.value, file, folder), tries))) return whole(file)
       }
     },
     async exists(name) {
@@ -133,8 +134,9 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
       await rm(copyFile(paths), { force: true })
       const current = copy !== null && copy === copyOf(place, head.value) && head.value.run === null && existsSync(paths.file)
       if (!current) await bring(place, head.value, paths.file, paths.work)
-      return paths.file
+      return whole(paths.file)
     },
+    cost: () => null,
     async outboxWritten(state, header) {
       lease.alive()
       const file = join(paths.work, 'outbox.parquet')
@@ -148,7 +150,13 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
       run = header.run
       step('sending-noted')
     },
-    journal: () => (run === null ? null : journalSink(bucket, `${place.folder}/run-${run}`, lease.alive)),
+    journal: () =>
+      run === null
+        ? null
+        : journalSink(
+            (number, text) => bucket.put(`${place.folder}/run-${run}/journal-${String(number).padStart(9, '0')}.json`, text),
+            lease.alive,
+          ),
     async store(state, last) {
       lease.alive()
       const snapshot = `snapshot-${lease.fence}-${++uploads}.duckdb`

@@ -9,6 +9,7 @@ import { findDepths } from './selection.ts'
 import { transaction } from './fold.ts'
 import { setMeta } from './header.ts'
 import type { Header } from './header.ts'
+import type { Elsewhere } from './warehouse/narrow.ts'
 
 /** Changes of this run by kind, after the selection. */
 export interface OutboxCounts {
@@ -149,9 +150,16 @@ const REASONS: Readonly<Record<string, string>> = {
 }
 
 /** Invalid rows: reason -> rows, and a few of them by name. */
-export async function invalidRows(db: Db, each: number): Promise<{ reasons: Record<string, number>; samples: InvalidSample[] }> {
+export async function invalidRows(
+  db: Db,
+  each: number,
+  elsewhere: Elsewhere,
+): Promise<{ reasons: Record<string, number>; samples: InvalidSample[] }> {
   const all = `(SELECT key, reason AS code, field FROM doubtful UNION ALL SELECT key, code, field FROM classified WHERE status = 'invalid')`
-  const reasons = await db.rows<{ code: string; n: number }>(`SELECT code, count(*) AS n FROM ${all} GROUP BY code ORDER BY n DESC, code`)
+  const counted = `SELECT code, count(*) AS n FROM ${all} GROUP BY code UNION ALL VALUES ('null_key', ${elsewhere.nullKeys}), ('null_match', ${elsewhere.nullMatches})`
+  const reasons = await db.rows<{ code: string; n: number }>(
+    `SELECT code, sum(n)::BIGINT AS n FROM (${counted}) GROUP BY code HAVING sum(n) > 0 ORDER BY n DESC, code`,
+  )
   const rows = await db.rows<{ key: string | null; code: string; field: string | null }>(
     `SELECT key, code, field FROM ${all} QUALIFY row_number() OVER (PARTITION BY code ORDER BY hash(key), key) <= ${each} ORDER BY code, hash(key), key`,
   )

@@ -15,6 +15,7 @@ import { leaveOut } from './selection.ts'
 import type { Selection } from './selection.ts'
 import { DAY, MAX_ATTEMPTS, PENDING } from './schema.ts'
 import type { Addressing, Staged } from './stage.ts'
+import type { Elsewhere } from './warehouse/narrow.ts'
 
 export interface DiffInput {
   readonly mode: Mode
@@ -23,6 +24,8 @@ export interface DiffInput {
   readonly addressing: Addressing
   readonly renames: boolean
   readonly staged: Staged
+  /** What is not here, for it is as delivered. */
+  readonly elsewhere: Elsewhere
   /** Today's mapping at its positions, match fields included, meta fields not. */
   readonly fields: readonly PlacedField[]
   /** Number of positions. */
@@ -310,12 +313,13 @@ SELECT (SELECT count(*) FROM doubtful) AS invalid, (SELECT count(*) FROM protect
     AND address NOT IN (SELECT address FROM wanted) AND address NOT IN (SELECT address FROM removals))`
   } AS lost`)
   const invalid = sample ? 0 : c.invalid
+  const { elsewhere } = input
   return {
     add: c.add,
     change: c.change,
     remove: r.remove,
-    unchanged: d.wanted - c.add - c.change - c.held - invalid,
-    invalid: d.invalid + invalid,
+    unchanged: d.wanted + elsewhere.wanted - c.add - c.change - c.held - invalid,
+    invalid: d.invalid + elsewhere.nullKeys + elsewhere.nullMatches + invalid,
     held: c.held + r.held + d.lost,
     uncertain: c.uncertain + r.uncertain,
     waiting: r.waiting,
@@ -323,7 +327,7 @@ SELECT (SELECT count(*) FROM doubtful) AS invalid, (SELECT count(*) FROM protect
     renames: c.renames,
     identities: await countIdentities(db, input),
     newRemovals: r.fresh,
-    owned: d.owned,
+    owned: d.owned + elsewhere.owned,
     because: { uncertain: c.fromDoubt, data: c.fromData, mapping: c.fromMapping, refresh: c.fromRefresh },
   }
 }

@@ -4,6 +4,7 @@ import { readFile, rename, rm } from 'node:fs/promises'
 import { lockHolder, lockSync, waitUnlocked } from '../lock.ts'
 import type { LockRequest } from '../lock.ts'
 import { listStates, stateFolder, statePaths } from '../records.ts'
+import { whole } from './keeper.ts'
 import type { HoldRequest, Keeper, Place } from './keeper.ts'
 import { targetFile } from '../records.ts'
 
@@ -16,7 +17,8 @@ export function folderKeeper(project: Place): Keeper {
       const lock = await lockSync(at(request))
       return {
         alive: () => undefined,
-        fetch: () => Promise.resolve(paths(request.name).file),
+        fetch: () => Promise.resolve(whole(paths(request.name).file)),
+        cost: () => null,
         outboxWritten: () => Promise.resolve(),
         journal: () => null,
         store: () => Promise.resolve(),
@@ -29,7 +31,7 @@ export function folderKeeper(project: Place): Keeper {
     },
     waitFree: (request) => waitUnlocked(at(request)),
     holder: (name) => lockHolder({ folder, name }),
-    look: (name) => Promise.resolve(paths(name).file),
+    look: (name) => Promise.resolve(whole(paths(name).file)),
     exists: (name) => Promise.resolve(existsSync(paths(name).file)),
     list: () => listStates(project),
     async target(name) {

@@ -1,13 +1,13 @@
-/** The journal of a run as objects in a bucket: one with each intent before its batches go out, outcomes every second or two. */
+/** The journal of a run where others reach it: a part with each intent before its batches go out, outcomes every second or two. */
 import { step } from '../crash.ts'
-import type { Bucket } from './bucket.ts'
 import type { JournalNote } from './carry.ts'
 import type { JobRow, JournalRow, JournalSink } from './outbox.ts'
 
 /** Milliseconds after which outcomes are stored, when no intent took them along. */
 const OUTCOMES_WITHIN = 1_500
 
-export function journalSink(bucket: Bucket, folder: string, alive: () => void): JournalSink {
+/** `put` makes a part durable under a number that no part of this run had before. */
+export function journalSink(put: (number: number, text: string) => Promise<void>, alive: () => void): JournalSink {
   let rows: JournalRow[] = []
   let jobs: JobRow[] = []
   let number = 0
@@ -24,8 +24,8 @@ export function journalSink(bucket: Bucket, folder: string, alive: () => void): 
     jobs = []
     try {
       alive()
-      // A new name each time: a write that was given up may still arrive, and must not come over a later one.
-      await bucket.put(`${folder}/journal-${String(++number).padStart(9, '0')}.json`, JSON.stringify(taken))
+      // A new number each time: a write that was given up may still arrive, and must not come over a later one.
+      await put(++number, JSON.stringify(taken))
       step('journal-stored')
     } catch (error) {
       rows = [...taken.rows, ...rows]

@@ -5,6 +5,7 @@ import type { StatePaths } from '../records.ts'
 import type { Header } from './header.ts'
 import type { State } from './local.ts'
 import type { JournalSink } from './outbox.ts'
+import type { Narrow } from './warehouse/narrow.ts'
 
 /** What a keeper needs to know of a project: with `state` in a warehouse also which one keeps which sync. */
 export type Place = Pick<Project, 'root' | 'name' | 'state' | 'environment' | 'warehouses'> & {
@@ -21,6 +22,34 @@ export interface HoldRequest {
   readonly run: string | null
 }
 
+/** What a run asked of the database that keeps its state. */
+export interface Cost {
+  statements: number
+  /** How long it was at work on them. */
+  seconds: number
+  /** Rows and bytes that left it. */
+  rows: number
+  bytes: number
+}
+
+/** The whole state as a file. */
+export const whole = (file: string): Fetched => ({ file, narrow: null, close: () => Promise.resolve() })
+
+/** A state brought here. */
+export interface Fetched {
+  /** The state file; it need not exist. */
+  readonly file: string
+  /**
+   * Compares a model with the snapshot where that lies, and brings what may differ into the file. Null: the file holds the
+   * whole snapshot and models are compared here.
+   */
+  readonly narrow: Narrow | null
+  close(): Promise<void>
+}
+
+/** `part`: of a snapshot that is compared elsewhere only what an unfinished run touches. */
+export type Extent = 'whole' | 'part'
+
 /** Keeps the states of one project and environment. */
 export interface Keeper {
   /** Takes a sync: until the release nobody else writes its state. Throws LockedError. */
@@ -29,8 +58,8 @@ export interface Keeper {
   waitFree(request: HoldRequest): Promise<void>
   /** Who holds it now, for `status`. */
   holder(name: string): Promise<Holder | null>
-  /** The state file to read, brought to `folder` where it lies elsewhere. It need not exist. */
-  look(name: string, folder: string): Promise<string>
+  /** The state to read, brought to `folder` where it lies elsewhere. */
+  look(name: string, folder: string, extent: Extent): Promise<Fetched>
   /** Whether there is a state, be it one that never delivered anything. */
   exists(name: string): Promise<boolean>
   /** Names of all states, whether or not they are of syncs of the project. */
@@ -49,8 +78,10 @@ export interface Keeper {
 export interface Hold {
   /** Throws CDP4033 when the hold is over, or may be: then nothing may be sent and nothing written. Cheap. */
   readonly alive: () => void
-  /** Brings the state here, with what an unfinished run left; gives its file, which may not exist. */
-  fetch(): Promise<string>
+  /** Brings the state here, with what an unfinished run left. */
+  fetch(extent: Extent): Promise<Fetched>
+  /** What was asked of the database that keeps the state until now; null where none does. */
+  readonly cost: () => Cost | null
   /** The outbox stands in the state, and nothing of it was sent. */
   outboxWritten(state: State, header: Header): Promise<void>
   /** Where intents and outcomes go besides the state file; null: nowhere. */

@@ -156,7 +156,7 @@ export async function readMemory(db: Db): Promise<Memory> {
     confirmedAt: await readMeta(db, 'confirmed_at'),
     position: await readMeta(db, 'position'),
     header: await readHeader(db),
-    first: empty.n === 0,
+    first: empty.n === 0 && Number((await readMeta(db, 'elsewhere')) ?? 0) === 0,
   }
 }
 

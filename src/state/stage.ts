@@ -44,6 +44,14 @@ export interface Staged {
   readonly incomparable: boolean
 }
 
+/**
+ * SQL of the hash over columns of the model, today's or those of the stored hashes. `raw` is the SQL of one column's text. A
+ * filter: rows whose hashes are equal are taken for equal.
+ */
+export type HashSql = (columns: readonly string[], raw: (name: string) => string, which: 'today' | 'stored') => string
+
+const duckdbHash: HashSql = (columns, raw) => `hash(${columns.map(raw).join(', ')})`
+
 /** Columns that an extract must bring: today's mapping and, to compare hashes after an edit, yesterday's. */
 export function wantedColumns(mapping: Mapping, columns: readonly Column[], storedHash: readonly string[] | null): Column[] {
   const names = new Set([...mapping.columns, ...(storedHash ?? [])])
@@ -59,6 +67,7 @@ export async function stage(
   mapping: Mapping,
   addressing: Addressing,
   storedHash: readonly string[] | null,
+  hash: HashSql = duckdbHash,
 ): Promise<Staged> {
   const position = new Map(extract.columns.map((column, index) => [column.name, index]))
   const raw = (name: string): string => {
@@ -77,10 +86,10 @@ export async function stage(
   const types = new Map(extract.columns.map((column) => [column.name, column.type]))
   const key = keySql(addressing.key.map((name) => canonicalSql(types.get(name) ?? 'string', raw(name))))
   const address = addressing.byKey ? key : matchSql(addressing, raw)
-  const old = rehash ? `, hash(${storedHash.map(raw).join(', ')}) AS old_hash` : ''
+  const old = rehash ? `, ${hash(storedHash, raw, 'stored')} AS old_hash` : ''
   await db.run(`
 CREATE OR REPLACE VIEW rows AS
-SELECT ${key} AS key, ${address} AS address, hash(${today.map(raw).join(', ')}) AS hash${old}, ${extract.columns.map((_, i) => `c${i}`).join(', ')}
+SELECT ${key} AS key, ${address} AS address, ${hash(today, raw, 'today')} AS hash${old}, ${extract.columns.map((_, i) => `c${i}`).join(', ')}
 FROM ${source}`)
   return { ...(await sortOut(db, addressing, rehash, extract.rows)), rehash, incomparable }
 }

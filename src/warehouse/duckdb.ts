@@ -2,7 +2,7 @@
  * DuckDB: a user's database file, opened to read only, or the CSV, Parquet and JSON files of the project without one.
  * A model is one SELECT, so it can write nothing; extensions are never downloaded.
  */
-import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { mkdtemp, realpath, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type DuckDBConnection, type DuckDBExtractedStatements, StatementType } from '@duckdb/node-api'
@@ -17,22 +17,92 @@ import type { Extract, ExtractIO, ModelQuery, Warehouse } from './warehouse.ts'
 
 export async function openDuckdb(entry: WarehouseEntry, context: WarehouseContext): Promise<Warehouse> {
   const settings = entry.settings as DuckdbSettings
-  const spill = await mkdtemp(join(tmpdir(), 'cdp-sync-duckdb-'))
-  const removeSpill = (): Promise<void> => rm(spill, { recursive: true, force: true })
-  const instance = await openInstance(entry, settings, context, spill).catch(async (error: unknown) => {
-    await removeSpill()
-    throw error
-  })
+  const { instance, close } = await openShared(entry, context, 'read')
   return {
     describe: (query) => connected(instance, (db) => describe(db, query)),
     extract: (query, columns, folder, io) =>
       connected(instance, (db) => extract(db, query, columns, join(folder, 'extract.parquet'), settings.timezone, io)),
     check: () => connected(instance, async (db) => void (await db.run('SELECT 1'))),
-    close: () => {
-      instance.closeSync()
-      return removeSpill()
+    close,
+  }
+}
+
+export interface Shared {
+  readonly instance: DuckDBInstance
+  /** Resolves when nobody else in this process writes to the file; then it is the caller's turn, until what it gives is called. */
+  turn(): Promise<() => void>
+  close(): Promise<void>
+}
+
+interface Open {
+  readonly instance: DuckDBInstance
+  readonly writable: boolean
+  readonly closed: Promise<void>
+  readonly remove: () => Promise<void>
+  done: () => void
+  users: number
+  line: Promise<void>
+}
+
+/** Two instances of one file in one process lose each other's writes without an error: there is one, by its path. */
+const instances = new Map<string, Promise<Open>>()
+
+/** Who only reads shares an instance that writes; who writes waits until those that only read are closed. */
+export async function openShared(entry: WarehouseEntry, context: WarehouseContext, access: 'read' | 'write'): Promise<Shared> {
+  const settings = entry.settings as DuckdbSettings
+  if (settings.path === undefined) return use(await openOnce(entry, settings, context, 'read'), null)
+  for (;;) {
+    const path = await realpath(settings.path).catch(() => settings.path ?? '')
+    const found = await instances.get(path)?.catch(() => undefined)
+    if (found && (found.writable || access === 'read') && found.users > 0) return use(found, path)
+    if (found) await found.closed
+    else if (!instances.has(path)) {
+      const opening = openOnce(entry, settings, context, access)
+      instances.set(path, opening)
+      opening.catch(() => instances.delete(path))
+      return use(await opening, path)
+    }
+  }
+}
+
+function use(it: Open, path: string | null): Shared {
+  it.users++
+  let open = true
+  return {
+    instance: it.instance,
+    async turn() {
+      const before = it.line
+      let end: () => void = () => undefined
+      it.line = new Promise((resolve) => (end = resolve))
+      await before
+      return end
+    },
+    async close() {
+      if (!open || --it.users > 0) return void (open = false)
+      open = false
+      if (path !== null) instances.delete(path)
+      it.instance.closeSync()
+      it.done()
+      await it.remove()
     },
   }
+}
+
+async function openOnce(
+  entry: WarehouseEntry,
+  settings: DuckdbSettings,
+  context: WarehouseContext,
+  access: 'read' | 'write',
+): Promise<Open> {
+  const spill = await mkdtemp(join(tmpdir(), 'cdp-sync-duckdb-'))
+  const remove = (): Promise<void> => rm(spill, { recursive: true, force: true })
+  let done: () => void = () => undefined
+  const closed = new Promise<void>((resolve) => (done = resolve))
+  const instance = await openInstance(entry, settings, context, spill, access).catch(async (error: unknown) => {
+    await remove()
+    throw error
+  })
+  return { instance, writable: access === 'write', closed, done, remove, users: 0, line: Promise.resolve() }
 }
 
 async function openInstance(
@@ -40,11 +110,12 @@ async function openInstance(
   { path }: DuckdbSettings,
   { root, memory, threads }: WarehouseContext,
   spill: string,
+  access: 'read' | 'write',
 ): Promise<DuckDBInstance> {
   if (path !== undefined) await checkFile(path, entry.where)
   try {
     const instance = await DuckDBInstance.create(path ?? ':memory:', {
-      access_mode: path === undefined ? 'READ_WRITE' : 'READ_ONLY',
+      access_mode: path === undefined || access === 'write' ? 'READ_WRITE' : 'READ_ONLY',
       file_search_path: root,
       temp_directory: spill,
       autoinstall_known_extensions: 'false',
@@ -140,7 +211,7 @@ async function extract(
  * before any is prepared, for preparing has effects (EXPORT DATABASE makes its folder): what parses as one statement both
  * alone and in brackets behind FROM is a query.
  */
-async function inspect(db: DuckDBConnection, query: ModelQuery): Promise<{ columns: Column[]; body: string }> {
+export async function inspect(db: DuckDBConnection, query: ModelQuery): Promise<{ columns: Column[]; body: string }> {
   // DuckDB has no message for a text without a statement.
   if (/^(\s|;|--[^\n]*(\n|$)|\/\*.*?\*\/)*$/s.test(query.sql)) throw noQuery(query, 'it is empty')
   const alone = await parse(db, query, query.sql, '')
@@ -205,7 +276,7 @@ async function prepare(statements: DuckDBExtractedStatements, query: ModelQuery,
 }
 
 /** An error of a statement, with the place DuckDB drew below `LINE n:`. `before` is what stood in front of the model. */
-function queryError(error: unknown, query: ModelQuery, before: string): CdpError {
+export function queryError(error: unknown, query: ModelQuery, before: string): CdpError {
   if (error instanceof CdpError) return error
   const message = messageOf(error).replace(/^Failed to extract statements: /, '')
   const [said = message] = message.split('\n\nLINE ')

@@ -1,5 +1,6 @@
 /** Two things the driver has no call for: describing a statement without running it, and a COPY straight into a file. */
-import { createWriteStream } from 'node:fs'
+import { once } from 'node:events'
+import { createReadStream, createWriteStream } from 'node:fs'
 import { finished } from 'node:stream/promises'
 import type { Client, Connection, FieldDef, Submittable } from 'pg'
 import { CdpError } from '../errors.ts'
@@ -35,6 +36,7 @@ interface Replies {
   handleRowDescription?(message: { fields: readonly FieldDef[] }): void
   handleCopyData?(message: { chunk: Buffer }): void
   handleCommandComplete?(message: { text: string }): void
+  handleCopyInResponse?(connection: CopyConnection): void
   handleError(error: Error): void
   handleReadyForQuery(): void
 }
@@ -136,6 +138,46 @@ function receive(client: Client, sql: string, file: NodeJS.WritableStream, progr
     }
     client.query(copy)
   })
+}
+
+/** What the driver's types leave out of sending rows. */
+interface CopyConnection extends Connection {
+  sendCopyFromChunk(chunk: Buffer): void
+  endCopyFrom(): void
+  sendCopyFail(message: string): void
+}
+
+/** Runs a `COPY … FROM STDIN` out of a file; gives the rows that the server counted. */
+export function copyFromFile(client: Client, sql: string, path: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let counted = -1
+    let failed: unknown = null
+    const copy: Submittable & Replies = {
+      submit: (connection: Connection) => connection.query(sql),
+      handleCopyInResponse(connection) {
+        void sendFile(connection, path).catch((error: unknown) => {
+          failed = error
+          connection.sendCopyFail('the file could not be read')
+        })
+      },
+      handleCommandComplete({ text }) {
+        counted = Number(/^COPY (\d+)$/.exec(text)?.[1] ?? -1)
+      },
+      handleError: (error) => reject(failed instanceof Error ? failed : error),
+      handleReadyForQuery: () => resolve(counted),
+    }
+    client.query(copy)
+  })
+}
+
+async function sendFile(connection: CopyConnection, path: string): Promise<void> {
+  const { stream } = connection
+  for await (const chunk of createReadStream(path, { highWaterMark: BLOCK })) {
+    connection.sendCopyFromChunk(chunk as Buffer)
+    // What the server has not taken yet would pile up here.
+    if (stream.writableNeedDrain) await once(stream, 'drain')
+  }
+  connection.endCopyFrom()
 }
 
 /** The driver's connection, which its types leave out: to pause a server that is faster than the disk, or to drop it. */

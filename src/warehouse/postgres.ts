@@ -111,7 +111,7 @@ async function connected<T>(
 }
 
 /** Stops what a backend does, over a second connection: PgBouncer passes that on, and TLS protects it. */
-async function cancel(config: ClientConfig, pid: number): Promise<void> {
+export async function cancel(config: ClientConfig, pid: number): Promise<void> {
   const client = new Client({ ...config, connectionTimeoutMillis: 5000, query_timeout: 5000 })
   client.on('error', () => {})
   await client.connect()
@@ -123,14 +123,7 @@ async function cancel(config: ClientConfig, pid: number): Promise<void> {
 async function begin(client: Client, settings: PostgresSettings, server: Server): Promise<number> {
   const sql = `
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SET LOCAL timezone = 'UTC';
-SET LOCAL datestyle = 'ISO';
-SET LOCAL intervalstyle = 'iso_8601';
-SET LOCAL bytea_output = 'hex';
-SET LOCAL extra_float_digits = 3;
-SET LOCAL standard_conforming_strings = on;
-SET LOCAL lock_timeout = ${LOCK_TIMEOUT};
-SET LOCAL statement_timeout = ${Math.round(settings.statement_timeout ?? 0)};
+${pinned(settings)};
 SELECT pg_backend_pid() AS pid`
   const results: unknown = await client.query(sql).catch((error: unknown) => {
     throw connectError(error, server)
@@ -140,8 +133,19 @@ SELECT pg_backend_pid() AS pid`
   return last.pid
 }
 
+/** Statements, for this transaction alone, that decide how values are written. */
+export const pinned = (settings: PostgresSettings): string => `
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO';
+SET LOCAL intervalstyle = 'iso_8601';
+SET LOCAL bytea_output = 'hex';
+SET LOCAL extra_float_digits = 3;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL lock_timeout = ${LOCK_TIMEOUT};
+SET LOCAL statement_timeout = ${Math.round(settings.statement_timeout ?? 0)}`
+
 /** How far the server's log was when this transaction's snapshot was taken; null where the role may not know. */
-async function readPosition(client: Client): Promise<string | null> {
+export async function readPosition(client: Client): Promise<string | null> {
   await client.query('SAVEPOINT position')
   try {
     const { rows } = await client.query<{ lsn: string | null }>(
@@ -155,7 +159,7 @@ async function readPosition(client: Client): Promise<string | null> {
 }
 
 /** Proves that the model is one query and its condition one expression; nothing of them has run yet. */
-async function inspect(client: Client, query: ModelQuery, server: Server): Promise<{ columns: Column[]; body: string }> {
+export async function inspect(client: Client, query: ModelQuery, server: Server): Promise<{ columns: Column[]; body: string }> {
   const parse = (sql: string, before: string): Promise<readonly FieldDef[] | null> =>
     describeStatement(client, sql).catch((error: unknown) => {
       throw queryError(error, query, server, before)
@@ -228,7 +232,7 @@ async function describeColumns(client: Client, fields: readonly FieldDef[]): Pro
 }
 
 /** The raw text of a column (src/values.ts) under the settings of `begin`. */
-function rawSql({ name, type, native }: Column, timezone: string | undefined): string {
+export function rawSql({ name, type, native }: Column, timezone: string | undefined): string {
   const column = quoteName(name)
   if (type === 'json' && native !== 'json' && native !== 'jsonb') return `to_json(${column})`
   if (type === 'timestamp' && timezone !== undefined) return `(${column} AT TIME ZONE ${quoteText(timezone)})`
@@ -237,7 +241,7 @@ function rawSql({ name, type, native }: Column, timezone: string | undefined): s
   return column
 }
 
-function clientConfig(settings: PostgresSettings, entry: WarehouseEntry): ClientConfig {
+export function clientConfig(settings: PostgresSettings, entry: WarehouseEntry): ClientConfig {
   const config: ClientConfig = {
     application_name: 'cdp-sync',
     keepAlive: true,

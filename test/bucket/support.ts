@@ -103,7 +103,7 @@ async function known(prefix: string): Promise<Map<string, Record<string, unknown
       environment: null,
       state: { type: 's3', path: work, bucket: 'states', prefix, region: 'us-east-1', endpoint: s3.url },
     }
-    const file = await (await openKeeper(place as unknown as Project)).look('people', work)
+    const { file } = await (await openKeeper(place as unknown as Project)).look('people', work, 'whole')
     const state = await openState({ file, writable: true, spill: work, memory: 128 * 2 ** 20, threads: 1 })
     try {
       const { header } = await readMemory(state.db)

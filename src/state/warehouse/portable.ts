@@ -80,7 +80,7 @@ export function unpivot(from: string, columns: readonly string[], texts: readonl
   const each = texts.map((text, i) => `WHEN ${i} THEN ${text}`).join(' ')
   const numbers = texts.map((_, i) => `(${i})`).join(', ')
   return `(SELECT * FROM (
-  SELECT ${keep}CASE t.n ${each} END AS address FROM ${from} AS r CROSS JOIN (VALUES ${numbers}) AS t (n)
+  SELECT ${keep}CASE cdp_n ${each} END AS address FROM ${from} AS r CROSS JOIN (VALUES ${numbers}) AS cdp_numbers (cdp_n)
 ) AS u WHERE address IS NOT NULL)`
 }
 

@@ -1,0 +1,58 @@
+/** Whether a database can keep states, tried without writing anything. For `validate --live`. */
+import { existsSync } from 'node:fs'
+import type { DuckdbSettings, WarehouseEntry } from '../../config/types.ts'
+import { CdpError } from '../../errors.ts'
+import { openSql } from './sql.ts'
+import type { Sql, SqlContext } from './sql.ts'
+import { createSql, TABLE_NAMES } from './tables.ts'
+
+/** Throws CDP4040, CDP4041 (a right is missing) and what connecting throws. */
+export async function checkStates(
+  entry: WarehouseEntry,
+  context: Pick<SqlContext, 'root' | 'signal' | 'schema' | 'folder'>,
+): Promise<void> {
+  // Opening a file that is not there would make it; the first run does.
+  if (entry.type === 'duckdb' && !existsSync((entry.settings as DuckdbSettings).path ?? '')) return
+  const sql = await openSql(entry, { ...context, sync: 'validate', run: null, readonly: false, progress: () => undefined })
+  try {
+    if (await hasTables(sql, context.schema)) await tryWriting(sql, context.schema)
+    else await tryMaking(sql, context.schema)
+  } finally {
+    await sql.close()
+  }
+}
+
+async function hasTables(sql: Sql, schema: string): Promise<boolean> {
+  try {
+    for (const name of TABLE_NAMES) await sql.rows(`SELECT 1 AS found FROM ${sql.dialect.table(schema, name)} WHERE 1 = 0`)
+    return true
+  } catch (error) {
+    if (error instanceof CdpError && error.code === 'CDP4042') return false
+    throw error
+  }
+}
+
+/** Rights are looked at though no row is concerned. */
+async function tryWriting(sql: Sql, schema: string): Promise<void> {
+  for (const name of TABLE_NAMES) {
+    const table = sql.dialect.table(schema, name)
+    await sql.run(`INSERT INTO ${table} SELECT * FROM ${table} WHERE 1 = 0`)
+    await sql.run(`UPDATE ${table} SET sync = sync WHERE 1 = 0`)
+    await sql.run(`DELETE FROM ${table} WHERE 1 = 0`)
+  }
+}
+
+/** Makes schema and tables in a transaction that is rolled back. Snowflake commits each at once: there the first run tells. */
+async function tryMaking(sql: Sql, schema: string): Promise<void> {
+  if (sql.dialect.name === 'snowflake') return
+  const enough = new Error('everything could be made')
+  try {
+    await sql.transaction(async () => {
+      await sql.createSchema(schema)
+      for (const statement of createSql(sql.dialect, schema)) await sql.run(statement)
+      throw enough
+    })
+  } catch (error) {
+    if (error !== enough) throw error
+  }
+}

@@ -1,0 +1,148 @@
+/** States in PostgreSQL: statements over one connection, rows by COPY in both directions. */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import { Client, DatabaseError, types } from 'pg'
+import type { PostgresSettings, WarehouseEntry } from '../../config/types.ts'
+import { CdpError } from '../../errors.ts'
+import { cancel, clientConfig, inspect, pinned, rawSql, readPosition } from '../../warehouse/postgres.ts'
+import { connectError, queryError, sqlState } from '../../warehouse/postgres-errors.ts'
+import { connectionOf, copyFromFile, copyToFile } from '../../warehouse/postgres-wire.ts'
+import { wrap } from '../../warehouse/model.ts'
+import type { ModelQuery } from '../../warehouse/warehouse.ts'
+import { lit } from '../db.ts'
+import { postgres } from './postgres.ts'
+import { stateError } from './errors.ts'
+import type { Sql, SqlContext } from './sql.ts'
+
+const INT8 = 20
+
+export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext): Promise<Sql> {
+  const settings = entry.settings as PostgresSettings
+  // Counts and numbers of changes stay far below 2^53.
+  const getTypeParser = ((oid: number, format?: 'text') =>
+    oid === INT8 ? Number : types.getTypeParser(oid, format)) as typeof types.getTypeParser
+  const config = { ...clientConfig(settings, entry), types: { getTypeParser } }
+  const client = new Client(config)
+  const server = { address: `${client.host}:${client.port}`, user: client.user ?? '', database: client.database ?? '' }
+  const address = `PostgreSQL at ${server.address}/${server.database}`
+  // Without a listener a lost connection ends the process; whoever waits for a reply is told anyway.
+  client.on('error', () => {})
+  const cost = { statements: 0, seconds: 0, rows: 0, bytes: 0 }
+  const comment = `/* cdp-sync sync=${context.sync} run=${context.run ?? 'none'} */ `
+  await client.connect().catch((error: unknown) => {
+    throw connectError(error, server)
+  })
+  const { pid } = (await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0] ?? { pid: 0 }
+  const drop = (): void => void connectionOf(client).stream.destroy()
+  const abort = (): void => void cancel(config, pid).then(drop, drop)
+  /** The model that is being read: an error while it runs is one of its SQL. */
+  let model: ModelQuery | null = null
+
+  const asked = async <Result>(work: () => Promise<Result>): Promise<Result> => {
+    cost.statements++
+    const from = performance.now()
+    try {
+      return await work()
+    } catch (error) {
+      context.signal.throwIfAborted()
+      if (error instanceof CdpError) throw error
+      if (model !== null) throw queryError(error, model, server, '')
+      if (error instanceof DatabaseError) throw stateError(address, error.message, sqlState(error), error)
+      throw connectError(error, server)
+    } finally {
+      cost.seconds += (performance.now() - from) / 1000
+    }
+  }
+  const query = (sql: string) => asked(() => client.query<Record<string, unknown>>(comment + sql))
+  const rollback = (): Promise<unknown> => client.query('ROLLBACK').catch(() => undefined)
+
+  const sql: Sql = {
+    dialect: postgres,
+    address,
+    cost,
+    async rows<Row extends object>(text: string) {
+      const { rows } = await query(text)
+      cost.rows += rows.length
+      return rows as Row[]
+    },
+    async run(text) {
+      return (await query(text)).rowCount ?? 0
+    },
+    async createSchema(schema) {
+      const [found] = await sql.rows('SELECT 1 AS found FROM pg_namespace WHERE nspname = ' + postgres.lit(schema))
+      if (!found) await query(`CREATE SCHEMA ${postgres.ident(schema)}`)
+    },
+    insertNew: (table, columns, values) => sql.run(`INSERT INTO ${table} (${columns}) VALUES (${values}) ON CONFLICT DO NOTHING`),
+    async transaction(work) {
+      await query('BEGIN')
+      try {
+        const result = await work()
+        await query('COMMIT')
+        return result
+      } catch (error) {
+        await rollback()
+        throw error
+      }
+    },
+    async fetch(text, width, path) {
+      await rm(path, { force: true })
+      // The reader drops blank lines, and the line of a lone NULL is blank.
+      const list = width === 1 ? `SELECT *, NULL FROM (${text}) one` : text
+      let counted = 0
+      const spooled = await asked(() =>
+        copyToFile(client, `${comment}COPY (\n${list}\n) TO STDOUT (FORMAT csv, ENCODING 'UTF8')`, path, (bytes) => {
+          cost.bytes += bytes - counted
+          counted = bytes
+          context.progress(bytes)
+        }),
+      )
+      cost.rows += spooled.rows
+      const columns = Array.from({ length: width }, (_, i) => ({ name: `c${i}`, type: 'string' as const, native: 'text' }))
+      return { format: 'csv', path, columns, position: null, ...spooled }
+    },
+    async load(table, columns, db, from) {
+      const path = join(context.folder, `load-${randomUUID()}.csv`)
+      try {
+        // NULL is an empty field, an empty text is quoted: both sides agree on that.
+        await db.run(`COPY (${from}) TO ${lit(path)} (FORMAT csv, HEADER false, FORCE_QUOTE *, NULLSTR '')`)
+        return await asked(() =>
+          copyFromFile(client, `${comment}COPY ${table} (${columns.join(', ')}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')`, path),
+        )
+      } finally {
+        await rm(path, { force: true })
+      }
+    },
+    async workspace(temporary, read, work) {
+      await query(`BEGIN ISOLATION LEVEL REPEATABLE READ; ${pinned(settings)}`)
+      try {
+        for (const [name, columns] of Object.entries(temporary))
+          await query(`CREATE TEMPORARY TABLE ${name} (${columns.join(', ')}) ON COMMIT DROP`)
+        // Temporary tables may still be filled, and nothing else may be written: a model least of all.
+        await query('SET TRANSACTION READ ONLY')
+        const position = read && (await readPosition(client))
+        const relation = read && wrap(read, (await asked(() => inspect(client, read, server))).body).sql
+        model = read
+        const result = await work({
+          model: relation === null ? '' : `(${relation})`,
+          position,
+          raw: (column) => rawSql(column, settings.timezone),
+          temporary: (name) => name,
+        })
+        await query('COMMIT')
+        return result
+      } catch (error) {
+        await rollback()
+        throw error
+      } finally {
+        model = null
+      }
+    },
+    async close() {
+      context.signal.removeEventListener('abort', abort)
+      await client.end().catch(drop)
+    },
+  }
+  context.signal.addEventListener('abort', abort, { once: true })
+  return sql
+}

@@ -1,0 +1,129 @@
+/** States in Snowflake: its SQL, in a session whose time zone is UTC. */
+import type { Column } from '../../types.ts'
+import { quoteName } from '../../warehouse/model.ts'
+import { snowflakeRaw, snowflakeText } from '../../warehouse/snowflake-types.ts'
+import type { Scalar } from '../db.ts'
+import type { Dialect } from './dialect.ts'
+import { jsonText, normaliseText, type TextSql, unpivot } from './portable.ts'
+
+export const snowflake: Dialect = {
+  name: 'snowflake',
+  // A schema may have a default collation: https://docs.snowflake.com/en/sql-reference/collation
+  types: { text: "VARCHAR COLLATE ''", integer: 'NUMBER(38, 0)', boolean: 'BOOLEAN' },
+  table: (schema, name) => `${ident(schema)}.${ident(name)}`,
+  // It ends with the session; to make it ends a transaction.
+  temporary: { create: 'CREATE OR REPLACE TEMPORARY TABLE', end: '' },
+  ident,
+  lit,
+  // In UTC, and not when the statement began: https://docs.snowflake.com/en/sql-reference/functions/sysdate
+  now: 'DATE_PART(EPOCH_MILLISECOND, SYSDATE())',
+  key,
+  list: (texts) => `('[' || ${texts.map(json).join(` || ',' || `)} || ']')`,
+  normalise: (normaliser, text) => normaliseText(TEXT, normaliser, `(${text})`),
+  hash,
+  unpivot,
+  lowest: (from) => `(SELECT address, MIN(key) AS key, MIN_BY(hash, key) AS hash FROM ${from} AS r GROUP BY address)`,
+  appends: true,
+  grants,
+}
+
+/**
+ * Snowflake folds a plain name to upper case, and columns so named are described in lower case
+ * (src/warehouse/snowflake-types.ts). So a plain name in lower case is the folded one; every other is as it is written.
+ */
+function ident(name: string): string {
+  return quoteName(/^[a-z_][a-z0-9_$]*$/.test(name) ? name.toUpperCase() : name)
+}
+
+function lit(value: Scalar): string {
+  if (value === null) return 'NULL'
+  if (typeof value !== 'string') return String(value)
+  const parts = value.split('\0').map(snowflakeText)
+  return parts.length === 1 ? String(parts[0]) : `(${parts.join(' || CHR(0) || ')})`
+}
+
+const TEXT: TextSql = {
+  lit,
+  // LOWER knows the letters of all languages.
+  lower: (text) => `TRANSLATE(${text}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')`,
+  without: (text, characters) => `TRANSLATE(${text}, ${lit(characters)}, '')`,
+  digits: (text) => `REGEXP_REPLACE(${text}, '[^0-9]+', '')`,
+}
+
+function key(column: Column, timezone: string | undefined): string | null {
+  const raw = rawSql(column, timezone)
+  switch (column.type) {
+    case 'string':
+    case 'integer':
+    case 'boolean':
+    case 'date':
+    case 'time':
+      return raw
+    case 'decimal':
+      return trimmed(raw)
+    case 'timestamp':
+    case 'timestamptz':
+      // With a fraction of nine digits always.
+      return `(REPLACE(${trimmed(raw)}, ' ', 'T') || 'Z')`
+    case 'bytes':
+      return `BASE64_ENCODE(${ident(column.name)})`
+    case 'float':
+    case 'json':
+      return null
+  }
+}
+
+/** The text of a number that has a fraction, without trailing zeros. */
+function trimmed(text: string): string {
+  return `RTRIM(RTRIM(${text}, '0'), '.')`
+}
+
+/** The raw text; one of a column with a collation compares byte by byte, as all others do. */
+function rawSql(column: Column, timezone: string | undefined): string {
+  const name = ident(column.name)
+  return column.type === 'string' ? `COLLATE(${name}, '')` : snowflakeRaw(name, column, timezone)
+}
+
+const CONTROLS = Array.from({ length: 32 }, (_, i) => String.fromCharCode(i))
+
+/** How TO_JSON writes control characters is nowhere said. */
+function json(text: string): string {
+  return jsonText(lit, text, CONTROLS, `REGEXP_COUNT(${text}, '[[:cntrl:]]') > 0`)
+}
+
+/**
+ * Not the values themselves: of a VARIANT, say, it is not told which of its values hash alike. Texts do when they are the same;
+ * NULL is told from all of them. The types take part, for a text and a number may be written alike.
+ * https://docs.snowflake.com/en/sql-reference/functions/hash
+ */
+function hash(columns: readonly Column[], timezone: string | undefined): string {
+  const types = lit(columns.map(({ type }) => type).join())
+  const signed = `HASH(${[types, ...columns.map((column) => rawSql(column, timezone))].join(', ')})`
+  return `MOD(${signed} + 9223372036854775808, 9223372036854775808)`
+}
+
+function grants({ schema, role, reader, database, warehouse }: Parameters<Dialect['grants']>[0]): string {
+  const place = database === null ? ident(schema) : `${ident(database)}.${ident(schema)}`
+  const [runs, plans] = [ident(role), ident(reader)]
+  const both = (privilege: string): string => [runs, plans].map((name) => `GRANT ${privilege} TO ROLE ${name};`).join('\n')
+  return `-- For ACCOUNTADMIN, or for a role with CREATE SCHEMA on the database and MANAGE GRANTS.${
+    database === null
+      ? '\n-- First: USE DATABASE …, the one of the warehouse in cdp-sync.yaml, and GRANT USAGE ON DATABASE … to both roles.'
+      : ''
+  }
+CREATE SCHEMA IF NOT EXISTS ${place};
+${database === null ? '' : `${both(`USAGE ON DATABASE ${ident(database)}`)}\n`}${
+    warehouse === null ? '-- And GRANT USAGE ON WAREHOUSE … to both roles.' : both(`USAGE ON WAREHOUSE ${ident(warehouse)}`)
+  }
+
+-- Runs: makes its tables there and owns them.
+GRANT USAGE, CREATE TABLE ON SCHEMA ${place} TO ROLE ${runs};
+
+-- Plans: reads them, those that are made later too. Temporary tables need no privilege.
+GRANT USAGE ON SCHEMA ${place} TO ROLE ${plans};
+GRANT SELECT ON ALL TABLES IN SCHEMA ${place} TO ROLE ${plans};
+GRANT SELECT ON FUTURE TABLES IN SCHEMA ${place} TO ROLE ${plans};
+
+-- Both read what the models read: GRANT USAGE ON SCHEMA and SELECT ON the tables of your models.
+`
+}
