@@ -1,4 +1,5 @@
 /** What only the systems themselves can say: logins, columns of models, fields of objects. Writes nothing. */
+import { tmpdir } from 'node:os'
 import { asked } from '../asked.ts'
 import type { Account } from '../connector.ts'
 import type { Project, Sync, WarehouseEntry } from '../config/types.ts'
@@ -30,6 +31,10 @@ export async function checkLive(project: Project, syncs: readonly Sync[], sessio
     session.say(`Checking warehouse ${entry.name}.`)
     await collect(() => checkWarehouse(project, entry, syncs, mappings, collect))
   }
+  for (const entry of statesIn(project, syncs)) {
+    session.say(`Checking the state in ${entry.name}.`)
+    await collect(() => checkState(project, entry, session), entry.where)
+  }
   const targets = new Map<string, Sync>()
   for (const sync of syncs) {
     session.say(`Checking ${sync.destination.name} for ${sync.name}.`)
@@ -55,6 +60,19 @@ async function checkWarehouse(
   } finally {
     await warehouse.close()
   }
+}
+
+/** The warehouses that keep the states of these syncs. */
+function statesIn({ state, warehouses }: Project, syncs: readonly Sync[]): Set<WarehouseEntry> {
+  if (state.type !== 'warehouse') return new Set()
+  const named = state.warehouse === null ? null : warehouses[state.warehouse]
+  return new Set(named ? [named] : syncs.map(({ warehouse }) => warehouse))
+}
+
+async function checkState({ root, state }: Project, entry: WarehouseEntry, { signal }: Session): Promise<void> {
+  if (state.type !== 'warehouse') return
+  const { checkStates } = await import('../state/warehouse/check.ts')
+  await checkStates(entry, { root, signal, schema: state.schema, folder: tmpdir() })
 }
 
 async function checkModel(warehouse: Warehouse, sync: Sync, mappings: Map<Sync, Mapping>): Promise<void> {

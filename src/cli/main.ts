@@ -10,6 +10,7 @@ import { adoptTargetCommand, baselineCommand, renameCommand } from './adopt.ts'
 import { connectorsCommand } from './connectors.ts'
 import { demoCommand } from './demo.ts'
 import { errorText } from './errors.ts'
+import { grantsCommand } from './grants.ts'
 import { historyCommand } from './history.ts'
 import { initCommand } from './init.ts'
 import { Cancelled, type Io } from './io.ts'
@@ -44,6 +45,7 @@ const COMMANDS = [
   adoptTargetCommand,
   resetCommand,
   stateCommand,
+  grantsCommand,
   connectorsCommand,
   schemaCommand,
   sandboxCommand,

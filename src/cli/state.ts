@@ -6,10 +6,12 @@ import { jsonFlag, type Act } from './options.ts'
 import type { Session } from './session.ts'
 
 export function stateCommand(program: Command, act: Act): void {
-  const state = program.command('state').description('move states between this machine and a bucket; nothing is sent')
+  const state = program
+    .command('state')
+    .description('move states between this machine and where the configuration keeps them; nothing is sent')
   for (const [direction, description] of [
-    ['push', "move a sync's state from this machine to the bucket of the configuration"],
-    ['pull', "move a sync's state from the bucket of the configuration to this machine"],
+    ['push', "move a sync's state from this machine to the bucket or database of the configuration"],
+    ['pull', "move a sync's state from the bucket or database of the configuration to this machine"],
   ] as const)
     state
       .command(direction)
@@ -29,9 +31,8 @@ export function stateCommand(program: Command, act: Act): void {
 async function move(session: Session, name: string, direction: 'push' | 'pull', flags: { json?: boolean }): Promise<void> {
   const { project, sync } = await session.sync(name)
   const { transfer } = await import('../transfer.ts')
-  const { addresses, bytes } = await transfer(project, sync.name, direction)
+  const { addresses, bytes, where } = await transfer(project, sync, direction)
   if (flags.json) return session.print(JSON.stringify({ format_version: 1, sync: sync.name, direction, addresses, bytes }) + '\n')
-  const where = direction === 'push' ? 'is in the bucket now' : 'is on this machine now'
-  session.print(`${sync.name}: its state (${many(addresses, 'address', 'addresses')}, ${count(bytes)} bytes) ${where}.\n`)
+  session.print(`${sync.name}: its state (${many(addresses, 'address', 'addresses')}, ${count(bytes)} bytes) is ${where} now.\n`)
   if (direction === 'pull') session.say('Runs look for it here once the configuration says `state: { type: local }`.')
 }
