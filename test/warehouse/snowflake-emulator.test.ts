@@ -157,7 +157,7 @@ describe.skipIf(SNOWFLAKE === null)('the stand-in for Snowflake', () => {
     expect(await count()).toBe(2)
   })
 
-  it('lets one session wait for the row that another has changed', async () => {
+  it('lets one session wait for the row that another has changed, and then see it', async () => {
     await run(one, 'CREATE OR REPLACE TABLE leases (holder VARCHAR, fence NUMBER)')
     await run(one, "INSERT INTO leases VALUES ('nobody', 1)")
     const take = (holder: string): string => `UPDATE leases SET holder = '${holder}', fence = fence + 1 WHERE fence = 1`
@@ -167,6 +167,15 @@ describe.skipIf(SNOWFLAKE === null)('the stand-in for Snowflake', () => {
     await run(one, 'COMMIT')
     expect((await second).statement.getNumUpdatedRows()).toBe(0)
     expect(await rows(other, 'SELECT * FROM leases')).toEqual([{ HOLDER: 'one', FENCE: 2 }])
+
+    for (const it of [one, other]) await run(it, 'BEGIN')
+    expect(await rows(other, 'SELECT fence FROM leases')).toEqual([{ FENCE: 2 }])
+    await run(one, 'UPDATE leases SET fence = fence + 1')
+    const third = run(other, 'UPDATE leases SET fence = fence + 1')
+    await run(one, 'COMMIT')
+    await third
+    await run(other, 'COMMIT')
+    expect(await rows(one, 'SELECT fence FROM leases')).toEqual([{ FENCE: 4 }])
 
     await run(one, 'BEGIN')
     await run(one, "UPDATE leases SET holder = 'still one'")

@@ -1,5 +1,6 @@
 """Statements on fakesnow: a session with its transaction and locks, and what fakesnow lacks of Snowflake's SQL."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from errors import Refused
 from names import check_names, exact
 
 DDL = (exp.Create, exp.Drop, exp.Alter, exp.Grant, exp.Revoke, exp.Comment, exp.TruncateTable)
+LOCKING = (exp.Update, exp.Delete, exp.Merge)
 OF_ACCOUNT = {"ROLE", "USER", "WAREHOUSE"}  # what a GRANT's surroundings may make; here they are nothing
 # Arguments that DuckDB has as BIGINT alone, where our NUMBER is wider.
 COUNTS = {
@@ -107,6 +109,8 @@ class Session:
         self.cancelled: Refused | None = None
         self.busy = threading.Lock()
         self.in_transaction = False
+        self.begun = False  # in DuckDB, too
+        self.wrote = False
         self.duck = conn._duck_conn
         self.duck.execute(f"SET TimeZone = '{parameters['TIMEZONE']}'")
 
@@ -120,12 +124,12 @@ class Session:
             timer.daemon = True
             timer.start()
             try:
-                if isinstance(expression, DDL) and self.in_transaction:
-                    self.duck.commit()
-                    self.in_transaction = False
-                check_names(sql, expression, self.duck, self.conn.database, self.conn.schema)
-                if isinstance(expression, (exp.Update, exp.Delete, exp.Merge)) and (table := expression.find(exp.Table)):
+                if isinstance(expression, DDL) and expression.args.get("kind") != "SESSION":
+                    self.end()
+                if isinstance(expression, LOCKING) and (table := expression.find(exp.Table)):
                     locks.take(self.full_name(table), self)
+                self.refresh(expression)
+                check_names(sql, expression, self.duck, self.conn.database, self.conn.schema)
                 cursor = Cursor(self)
                 yield cursor
                 self.last_query = cursor.sfqid or ""
@@ -137,9 +141,29 @@ class Session:
                 if isinstance(expression, exp.Transaction):
                     self.in_transaction = True
                 elif isinstance(expression, (exp.Commit, exp.Rollback)):
-                    self.in_transaction = False
+                    self.in_transaction = self.begun = self.wrote = False
                 if not self.in_transaction:
                     locks.free(self)
+
+    def refresh(self, expression: Expr) -> None:
+        """Each statement of a transaction sees what is committed when it begins: a new one of DuckDB's for each, until one writes.
+
+        https://docs.snowflake.com/en/sql-reference/transactions#read-committed-isolation
+        """
+        if not self.in_transaction or self.wrote or isinstance(expression, (exp.Transaction, exp.Commit, exp.Rollback)):
+            return
+        if self.begun:
+            self.duck.rollback()
+        self.duck.begin()
+        self.begun = True
+        self.wrote = isinstance(expression, (exp.Insert, *LOCKING))
+
+    def end(self) -> None:
+        """DDL commits what is open: https://docs.snowflake.com/en/sql-reference/transactions#ddl"""
+        if self.begun:
+            self.duck.commit()
+        self.in_transaction = self.begun = self.wrote = False
+        locks.free(self)
 
     @property
     def constants(self) -> dict[str, str | None]:
@@ -163,6 +187,8 @@ class Session:
         return ".".join(str(it).upper() for it in parts)
 
     def set(self, name: str, value: object) -> None:
+        if name == "AUTOCOMMIT" and str(value).lower() != "true":
+            raise Refused("000603", "XX000", "The emulator has no sessions without AUTOCOMMIT.")
         if name == "TIMEZONE":
             self.duck.execute(f"SET TimeZone = '{value}'")
         self.parameters[name] = value
@@ -188,8 +214,7 @@ class Cursor(FakeSnowflakeCursor):
         self.session = session
 
     def run(self, sql: str, expression: Expr, params: tuple | None) -> None:
-        again = isinstance(expression, exp.Transaction) and self.session.in_transaction
-        nothing = SUCCESS_NOP.copy() if again else self.done_here(expression)
+        nothing = self.done_here(expression)
         if nothing is not None:
             return self._execute(nothing)
         self.execute(sql, binding_params=params, server=True)
@@ -242,15 +267,10 @@ class Cursor(FakeSnowflakeCursor):
             change = expression.find(exp.AlterSession)
             for item in change.expressions if change else []:
                 named = item.this.this if isinstance(item.this, exp.EQ) else item.this
-                name = named.name.upper()
-                value = DEFAULTS.get(name, "") if change.args.get("unset") else item.this.expression.this
-                if name == "AUTOCOMMIT" and len(change.expressions) > 1 and value is True:
-                    continue
-                if name == "AUTOCOMMIT":
-                    return None
-                self.session.set(name, value)
+                value = DEFAULTS.get(named.name.upper(), "") if change.args.get("unset") else item.this.expression.this
+                self.session.set(named.name.upper(), value)
             return SUCCESS_NOP.copy()
-        if isinstance(expression, (exp.Grant, exp.Revoke)):
+        if isinstance(expression, (exp.Transaction, exp.Grant, exp.Revoke)):
             return SUCCESS_NOP.copy()
         kind = str(expression.args.get("kind") or "").upper()
         if isinstance(expression, (exp.Use, exp.Create, exp.Drop)) and kind.split(" ")[-1].rstrip("S") in OF_ACCOUNT:
@@ -271,16 +291,36 @@ class Cursor(FakeSnowflakeCursor):
             return exp.cast(exp.cast(plain, "BIT", dialect="duckdb"), exp.DataType.Type.BIGINT)
         if isinstance(it, exp.ByteLength):  # OCTET_LENGTH of a text
             return exp.Anonymous(this="STRLEN", expressions=[it.this])
-        if isinstance(it, exp.ToChar) and (form := it.args.get("format")) is not None and form.name.upper() in BINARY_FORMATS:
-            return exp.Anonymous(this=BINARY_FORMATS[form.name.upper()], expressions=[it.this])
+        if isinstance(it, exp.ToChar) and isinstance(it.args.get("format"), exp.Literal):
+            return formatted(it, it.args["format"].name)
+        if isinstance(it, exp.Trim):  # fakesnow forgets which characters, and at which end
+            call = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get(it.args.get("position") or "", "TRIM")
+            characters = [it.expression] if it.expression else []
+            return exp.Anonymous(this=call, expressions=[exp.cast(it.this, exp.DataType.Type.TEXT), *characters])
         if isinstance(it, exp.DataType) and it.this == exp.DataType.Type.DECIMAL and (not it.expressions or it.expressions == NUMBER_38_0):
             return exp.DataType(this=exp.DataType.Type.INT128)  # 38 digits; fakesnow's BIGINT has 18
         if isinstance(it, exp.DataType) and it.this in exp.DataType.INTEGER_TYPES:
             return exp.DataType(this=exp.DataType.Type.INT128)
+        if isinstance(it, exp.ColumnDef):  # COLLATE '' is how DuckDB compares
+            it.set("constraints", [each for each in it.constraints if not (each.find(exp.CollateColumnConstraint) and each.find(exp.Literal).name == "")])
         for place in COUNTS.get(type(it), ()):
             if isinstance(count := it.args.get(place), (exp.Column, exp.Cast)):
                 it.set(place, exp.cast(count, exp.DataType.Type.BIGINT))
         return it
+
+
+def formatted(it: exp.ToChar, form: str) -> Expr:
+    """TO_VARCHAR with a format, which sqlglot drops where it does not know the type of the value."""
+    if form.upper() in BINARY_FORMATS:
+        return exp.Anonymous(this=BINARY_FORMATS[form.upper()], expressions=[it.this])
+    if form.upper() == "TME":
+        digits = exp.Anonymous(this="FORMAT", expressions=[literal("{:.16e}"), exp.cast(it.this, exp.DataType.Type.DOUBLE)])
+        return exp.Upper(this=digits) if form.isupper() else digits
+    if not re.search("YY|HH|MI|SS", form):
+        return it
+    value = it.this if "YY" in form else exp.Add(this=exp.cast(literal("1970-01-01"), "DATE"), expression=exp.cast(it.this, "TIME"))
+    made = sqlglot.parse_one(f"TO_VARCHAR(x::TIMESTAMP, '{form}')", read="snowflake")
+    return exp.TimeToStr(this=value, format=made.args["format"])
 
 
 def literal(value: str | None) -> Expr:
