@@ -196,6 +196,13 @@ describe.skipIf(SNOWFLAKE === null)('the stand-in for Snowflake', () => {
     await run(one, 'INSERT INTO passing VALUES (1)')
     expect(await rows(one, 'SELECT * FROM passing')).toEqual([{ ID: 1 }])
     await expect(run(other, 'SELECT * FROM passing')).rejects.toMatchObject({ code: '002003', sqlState: '42S02' })
+
+    await run(one, 'CREATE OR REPLACE TEMPORARY TABLE "CDP_SYNC"."PLACED" AS SELECT 1 AS id')
+    await run(one, 'INSERT INTO test.cdp_sync.placed VALUES (2)')
+    expect(await rows(one, 'SELECT COUNT(*) AS c, MAX(placed.id) AS m FROM cdp_sync.placed')).toEqual([{ C: 2, M: 2 }])
+    await expect(run(other, 'SELECT * FROM cdp_sync.placed')).rejects.toMatchObject({ code: '002003' })
+    await run(one, 'DROP TABLE cdp_sync.placed')
+    await expect(run(one, 'SELECT * FROM cdp_sync.placed')).rejects.toMatchObject({ code: '002003' })
   })
 
   it('refuses with code, place and words as Snowflake does', async () => {
@@ -305,7 +312,7 @@ describe.skipIf(SNOWFLAKE === null)('the stand-in for Snowflake', () => {
       `BEGIN TRANSACTION`,
       `SELECT f.value[0]::VARCHAR FROM TABLE(FLATTEN(INPUT => PARSE_JSON($$[["a"]]$$))) AS f QUALIFY ROW_NUMBER() OVER (ORDER BY 1) = 1`,
       `MERGE INTO t USING s ON t.k = s.k WHEN MATCHED AND s.gone THEN DELETE WHEN NOT MATCHED THEN INSERT (k) VALUES (s.k)`,
-      `GRANT USAGE ON SCHEMA a.b TO ROLE r`,
+      `GRANT USAGE ON SCHEMA a.b TO ROLE r; GRANT SELECT ON FUTURE TABLES IN SCHEMA a.b TO ROLE r`,
       `ALTER SESSION SET QUERY_TAG = 'x'`,
     ]
     const wrong = [`SELECT 1 FROM (SELECT 2`, `SELECT 'abc`, `UPDAET t SET x = 1`]

@@ -15,6 +15,8 @@ def check_names(sql: str, expression: Expr, duck: DuckDBPyConnection, database: 
     columns = duck.execute("SELECT database_name, schema_name, table_name, column_name FROM duckdb_columns() WHERE NOT internal").fetchall()
     ctes = {exact(it.args["alias"].this) for it in expression.find_all(exp.CTE) if it.args.get("alias")}
     known = {"SEQ", "KEY", "PATH", "INDEX", "VALUE", "THIS"} | aliases(expression)
+    named = {exact(it.this) for it in expression.find_all(exp.Table) if isinstance(it.this, exp.Identifier)}
+    known |= {it[3] for it in columns if it[0] == "temp" and it[2] in named}
     for table in expression.find_all(exp.Table):
         if not isinstance(table.this, exp.Identifier) or (exact(table.this) in ctes and not table.args.get("db")):
             continue

@@ -9,7 +9,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 # What sqlglot keeps as mere text because it has no grammar for it, and Snowflake knows.
-TEXT_ALONE = {"CREATE ROLE", "CREATE USER", "CREATE WAREHOUSE", "ALTER WAREHOUSE", "ALTER USER", "EXPLAIN", "CALL"}
+TEXT_ALONE = {"CREATE ROLE", "CREATE USER", "CREATE WAREHOUSE", "ALTER WAREHOUSE", "ALTER USER", "EXPLAIN", "CALL", "GRANT SELECT"}
 
 
 def problem(sql: str) -> str | None:

@@ -111,6 +111,7 @@ class Session:
         self.in_transaction = False
         self.begun = False  # in DuckDB, too
         self.wrote = False
+        self.temporary: set[str] = set()  # full names of this session's temporary tables
         self.duck = conn._duck_conn
         self.duck.execute(f"SET TimeZone = '{parameters['TIMEZONE']}'")
 
@@ -253,6 +254,7 @@ class Cursor(FakeSnowflakeCursor):
         return described
 
     def _transform(self, expression: Expr, params: object) -> Expr:
+        expression = self.without_place(expression)
         # Leaves first: a node that takes another's place may hold some that are replaced too.
         for node in reversed(list(expression.walk())):
             changed = self.before(node)
@@ -260,6 +262,19 @@ class Cursor(FakeSnowflakeCursor):
                 expression = changed if node is expression else expression
                 node.replace(changed)
         return super()._transform(expression, params)  # type: ignore[arg-type]
+
+    def without_place(self, expression: Expr) -> Expr:
+        """DuckDB's temporary tables are in no schema, and so need names of their own among those of a session."""
+        made = expression.find(exp.Table) if expression.find(exp.TemporaryProperty) else None
+        if made is not None:
+            self.session.temporary.add(self.session.full_name(made))
+        for table in expression.find_all(exp.Table):
+            if isinstance(table.this, exp.Identifier) and self.session.full_name(table) in self.session.temporary:
+                table.set("catalog", None)
+                table.set("db", None)
+                if isinstance(expression, exp.Drop):
+                    self.session.temporary.discard(self.session.full_name(table))
+        return expression
 
     def done_here(self, expression: Expr) -> Expr | None:
         """Statements that change the session or the account, and nothing that DuckDB would know of."""
@@ -274,6 +289,8 @@ class Cursor(FakeSnowflakeCursor):
             return SUCCESS_NOP.copy()
         kind = str(expression.args.get("kind") or "").upper()
         if isinstance(expression, (exp.Use, exp.Create, exp.Drop)) and kind.split(" ")[-1].rstrip("S") in OF_ACCOUNT:
+            return SUCCESS_NOP.copy()
+        if isinstance(expression, exp.Command) and str(expression.this).upper() in ("GRANT", "REVOKE"):
             return SUCCESS_NOP.copy()
         if isinstance(expression, exp.Command) and str(expression.expression).strip().split(" ")[0].upper() in OF_ACCOUNT:
             return SUCCESS_NOP.copy()
