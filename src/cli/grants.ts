@@ -72,7 +72,7 @@ async function grantedIn(project: Project, entry: WarehouseEntry, flags: Flags):
   if (entry.type === 'duckdb' && schema === null) lines.push('-- A file that is only read: the system’s rights on the file decide.')
   else if (models.length > 0) {
     const files = [...new Set(models.map(({ model }) => model.where.replace(/:\d+:\d+$/, '')))]
-    lines.push(`-- Models are read with SELECT, which this can't list: give both roles SELECT on what is named in`)
+    lines.push(`-- Models are read with SELECT, which this can't list: give both roles USAGE on the schemas and SELECT on the tables of`)
     lines.push(`-- ${files.map(printable).join(', ')}`)
   }
   if (schema === null) lines.push('-- No state is kept here, so nothing else is needed.')

@@ -1,4 +1,5 @@
 /** `cdp-sync grants`: what it prints, and that a real PostgreSQL which gave exactly that runs a whole project. */
+import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RunRecord } from '../../src/types.ts'
 import { writeProject } from '../support/cli-project.ts'
@@ -9,6 +10,7 @@ import { cli, type Ran } from '../support/run-cli.ts'
 const WAREHOUSES = `project: shop
 warehouses:
   main: { type: postgres, url: "\${env:DATABASE_URL}" }
+  app: { type: postgres, url: "\${env:STATE_URL:-postgres://app@127.0.0.1:1/states}" }
   files: { type: duckdb }
 destinations: { app: { type: webhook, url: "\${env:WEBHOOK_URL}" } }
 defaults: { warehouse: main }
@@ -53,7 +55,7 @@ describe('grants', () => {
   it('where no state is kept are nothing but SELECT on what the models read', async () => {
     expect((await said('')).stdout)
       .toBe(`-- main (postgres). app runs syncs; cdp_sync_reader plans them and changes nothing. Both must exist.
--- Models are read with SELECT, which this can't list: give both roles SELECT on what is named in
+-- Models are read with SELECT, which this can't list: give both roles USAGE on the schemas and SELECT on the tables of
 -- syncs/companies.yaml, models/people.sql
 -- No state is kept here, so nothing else is needed.
 `)
@@ -77,30 +79,48 @@ describe('grants', () => {
   })
 })
 
-describe('a PostgreSQL that gave exactly these', () => {
+describe.each([
+  ['the warehouse', 'main', 'postgres'],
+  ['another database', 'app', 'states'],
+])('a PostgreSQL that gave exactly these, for state in %s', (_name, entry, database) => {
   let db: Postgres
   let receiver: Receiver
   let folder: Folder
-  const url = (user: string): string => `postgres://${user}:pw@127.0.0.1:${db.port}/postgres`
-  const as = (user: string, ...argv: string[]): Promise<Ran> =>
-    cli(argv, { cwd: folder.root, env: { DATABASE_URL: url(user), WEBHOOK_URL: receiver.url } })
+  const as = (user: string, ...argv: string[]): Promise<Ran> => {
+    const url = (name: string): string => `postgres://${user}:pw@127.0.0.1:${db.port}/${name}`
+    const env = { DATABASE_URL: url('postgres'), STATE_URL: url('states'), WEBHOOK_URL: receiver.url }
+    return cli(argv, { cwd: folder.root, env })
+  }
+  /** In the database that keeps the state. */
+  const there = async (sql: string): Promise<Record<string, unknown>[]> => {
+    const { host, port, user, password } = db
+    const client = new Client({ host, port, user, password, database })
+    await client.connect()
+    try {
+      return (await client.query<Record<string, unknown>>(sql)).rows
+    } finally {
+      await client.end()
+    }
+  }
 
   beforeAll(async () => {
     db = await withPostgres()
     receiver = await startReceiver()
-    folder = await project('state: { type: warehouse, schema: cdp_sync }\n')
+    folder = await project(`state: { type: warehouse, warehouse: ${entry} }\n`)
+    await db.query('CREATE DATABASE states')
     await db.query(`
       CREATE ROLE runner LOGIN PASSWORD 'pw';
       CREATE ROLE looker LOGIN PASSWORD 'pw';
-      REVOKE ALL ON DATABASE postgres FROM PUBLIC;
+      REVOKE ALL ON DATABASE postgres, states FROM PUBLIC;
       REVOKE ALL ON SCHEMA public FROM PUBLIC;
       GRANT CONNECT ON DATABASE postgres TO runner, looker;
       CREATE SCHEMA analytics;
       CREATE TABLE analytics.people AS SELECT n AS id, n || '@example.com' AS email, 'free' AS plan FROM generate_series(1, 20) n;
       GRANT USAGE ON SCHEMA analytics TO runner, looker;
       GRANT SELECT ON analytics.people TO runner, looker`)
-    const { stdout } = await as('runner', 'grants', 'main', '--reader', 'looker')
-    await db.query(stdout)
+    await there('REVOKE ALL ON SCHEMA public FROM PUBLIC')
+    const { stdout } = await as('runner', 'grants', entry, '--reader', 'looker')
+    await there(stdout)
   })
   afterAll(async () => {
     await folder.remove()
@@ -110,8 +130,8 @@ describe('a PostgreSQL that gave exactly these', () => {
 
   /** Everything that the schema holds, as text. */
   const kept = async (): Promise<string> => {
-    const tables = await db.query(`SELECT tablename AS name FROM pg_tables WHERE schemaname = 'cdp_sync' ORDER BY 1`)
-    const rows = await Promise.all(tables.map(({ name }) => db.query(`SELECT x::text AS row FROM cdp_sync.${String(name)} x ORDER BY 1`)))
+    const tables = await there(`SELECT tablename AS name FROM pg_tables WHERE schemaname = 'cdp_sync' ORDER BY 1`)
+    const rows = await Promise.all(tables.map(({ name }) => there(`SELECT x::text AS row FROM cdp_sync.${String(name)} x ORDER BY 1`)))
     return JSON.stringify([tables, rows])
   }
   const counts = (ran: Ran): unknown => (JSON.parse(ran.stdout) as { summary: unknown }).summary
@@ -159,10 +179,12 @@ describe('a PostgreSQL that gave exactly these', () => {
   })
 
   it('gives the role that runs no right outside its schema', async () => {
-    const rights = await db.query(`
+    const rights = await there(`
       SELECT n.nspname AS name FROM pg_namespace n WHERE n.nspname !~ '^(pg_|information_schema)' AND has_schema_privilege('runner', n.oid, 'CREATE')`)
     expect(rights).toEqual([{ name: 'cdp_sync' }])
-    expect(await db.query(`SELECT has_database_privilege('runner', 'postgres', 'CREATE') AS can`)).toEqual([{ can: false }])
-    expect(await db.query(`SELECT has_schema_privilege('looker', 'cdp_sync', 'CREATE') AS can`)).toEqual([{ can: false }])
+    const [can] = await there(`
+      SELECT has_database_privilege('runner', current_database(), 'CREATE') AS database, has_schema_privilege('looker', 'cdp_sync', 'CREATE') AS schema,
+        has_database_privilege('runner', 'postgres', 'TEMPORARY') AS temporary`)
+    expect(can).toEqual({ database: false, schema: false, temporary: entry === 'main' })
   })
 })

@@ -153,7 +153,5 @@ GRANT USAGE, CREATE ON SCHEMA ${place} TO ${runs};
 GRANT USAGE ON SCHEMA ${place} TO ${plans};
 GRANT SELECT ON ALL TABLES IN SCHEMA ${place} TO ${plans};
 ALTER DEFAULT PRIVILEGES FOR ROLE ${runs} IN SCHEMA ${place} GRANT SELECT ON TABLES TO ${plans};
-
--- Both read what the models read: GRANT USAGE ON SCHEMA and SELECT ON the tables of your models.
 `
 }

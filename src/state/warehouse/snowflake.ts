@@ -123,7 +123,5 @@ GRANT USAGE, CREATE TABLE ON SCHEMA ${place} TO ROLE ${runs};
 GRANT USAGE ON SCHEMA ${place} TO ROLE ${plans};
 GRANT SELECT ON ALL TABLES IN SCHEMA ${place} TO ROLE ${plans};
 GRANT SELECT ON FUTURE TABLES IN SCHEMA ${place} TO ROLE ${plans};
-
--- Both read what the models read: GRANT USAGE ON SCHEMA and SELECT ON the tables of your models.
 `
 }
