@@ -70,6 +70,18 @@ export async function writeRows(
   }
 }
 
+/** All rows of a statement in a new file; CDP2315 also where the server counted others. */
+export async function bringRows(
+  { rows, count }: { readonly rows: Readable; readonly count: number },
+  path: string,
+  progress: (bytes: number) => void,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<Written> {
+  const written = await writeRows(rows, path, progress, { signal })
+  if (written.rows === count) return written
+  throw new CdpError('CDP2315', `Snowflake counted ${count} rows and sent ${written.rows}`, { hint: 'Nothing was taken over. Run again.' })
+}
+
 type Row = readonly (string | null)[]
 
 function failed(error: unknown): never {

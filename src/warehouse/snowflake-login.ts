@@ -6,9 +6,6 @@ import type { SnowflakeSettings, WarehouseEntry } from '../config/types.ts'
 import { AuthError, CdpError } from '../errors.ts'
 import type { Server } from './snowflake-errors.ts'
 
-/** Values that go inline with a statement; above this the driver makes a stage, which ends an open transaction. */
-export const BIND_VALUES = 60_000
-
 /**
  * Loads the driver so that it stays quiet: it would log into a file, ask the clouds' metadata services where it runs, send
  * Snowflake the form of the settings, and make a folder in the home. Certificates are checked by Node's own TLS; the driver's
@@ -67,7 +64,9 @@ export function connectionOptions(settings: SnowflakeSettings, entry: WarehouseE
     rowMode: 'array',
     // The default is 10 rows between the driver and its reader.
     rowStreamHighWaterMark: 1000,
-    arrayBindingThreshold: BIND_VALUES,
+    // A large number would be counted as a loss of precision, and that be told to Snowflake.
+    jsTreatIntegerAsBigInt: true,
+    representNullAsStringNull: false,
     sfRetryMaxLoginRetries: 2,
   }
 }

@@ -30,11 +30,11 @@ export interface SnowflakeSession {
   readonly place: { readonly warehouse: string | null; readonly database: string | null; readonly schema: string | null }
   /** The columns of a statement that is compiled and not run. */
   describe(sql: string, origin?: Origin): Promise<ServerColumn[]>
-  /** All rows, by column name as the server has it: numbers, booleans, texts. For a few rows. */
+  /** All rows, by column name in lower case: numbers, booleans, texts. For a few rows, and integers below 2^53. */
   rows(sql: string): Promise<Record<string, unknown>[]>
-  /** Runs one statement; the number of rows it wrote. `binds` (texts, a row each, one column at least) go inline. */
-  run(sql: string, binds?: readonly (readonly (string | null)[])[]): Promise<number>
-  /** Rows as arrays of texts, as fast as they are taken; `count` is the server's number of them. All columns must be texts. */
+  /** Runs one statement; the number of rows it wrote. `binds` are texts for its question marks. */
+  run(sql: string, binds?: readonly string[], origin?: Origin): Promise<number>
+  /** Rows as arrays of texts, as fast as they are taken; `count` is the server's number of them. Columns are texts, integers or booleans. */
   stream(sql: string, origin?: Origin): Promise<{ rows: Readable; count: number }>
   /** Stops what runs, at the server. */
   cancel(): Promise<void>
@@ -198,17 +198,19 @@ function wrap(connection: Connection, server: Server, signal: AbortSignal): Wrap
       }))
     },
     async rows(sqlText) {
-      return (await ask({ sqlText, rowMode: 'object' })).rows as Record<string, unknown>[]
+      const rows = (await ask({ sqlText, rowMode: 'object' })).rows as Record<string, unknown>[]
+      return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name.toLowerCase(), plain(value)])))
     },
-    async run(sqlText, binds) {
-      const { statement } = await ask(
-        binds === undefined ? { sqlText } : { sqlText, binds: binds as NonNullable<StatementOption['binds']> },
-      )
+    async run(sqlText, binds = [], origin) {
+      const { statement } = await ask(binds.length === 0 ? { sqlText } : { sqlText, binds }, origin)
       return Math.max(0, statement.getNumUpdatedRows() ?? 0)
     },
     async stream(sqlText, origin) {
-      const { statement } = await ask({ sqlText, streamResult: true }, origin)
+      const { statement } = await ask({ sqlText, streamResult: true, fetchAsString: ['Number', 'Boolean'] }, origin)
       return { rows: statement.streamRows(), count: statement.getNumRows() }
     },
   }
 }
+
+/** Integers come as objects of the driver's own. */
+const plain = (value: unknown): unknown => (typeof value === 'object' && value !== null ? Number(value) : value)

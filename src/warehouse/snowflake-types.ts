@@ -67,8 +67,7 @@ export function snowflakeRaw(value: string, { type, native }: Pick<Column, 'type
     case 'date':
       return `TO_VARCHAR(${value}, 'YYYY-MM-DD')`
     case 'time':
-      // Zeros go first, then the point where nothing stands behind it.
-      return `RTRIM(RTRIM(TO_VARCHAR(${value}, '${TIME}'), '0'), '.')`
+      return timeSql(`TO_VARCHAR(${value}, '${TIME}')`)
     case 'timestamp':
       return `TO_VARCHAR(${timezone === undefined ? value : `CONVERT_TIMEZONE(${snowflakeText(timezone)}, 'UTC', ${value})`}, '${TIMESTAMP}')`
     case 'timestamptz':
@@ -79,6 +78,9 @@ export function snowflakeRaw(value: string, { type, native }: Pick<Column, 'type
       return `'\\\\x' || LOWER(TO_VARCHAR(${value}, 'HEX'))`
   }
 }
+
+/** Behind the 8 characters of a time zeros go first, then the point where nothing stands behind it. */
+const timeSql = (text: string): string => `LEFT(${text}, 8) || RTRIM(RTRIM(SUBSTR(${text}, 9), '0'), '.')`
 
 /**
  * Without a format a float is cut to some 12 digits; in this one it has 17, which any float survives.

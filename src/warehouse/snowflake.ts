@@ -11,7 +11,7 @@ import type { SnowflakeSettings, WarehouseEntry } from '../config/types.ts'
 import { CdpError } from '../errors.ts'
 import type { Column } from '../types.ts'
 import { bareCondition, checkColumns, checkWanted, quoteName, runComment, wrap } from './model.ts'
-import { writeRows } from './snowflake-csv.ts'
+import { bringRows } from './snowflake-csv.ts'
 import { connectSnowflake, type SnowflakeSession } from './snowflake-session.ts'
 import { snowflakeBody, snowflakeRaw, toColumn } from './snowflake-types.ts'
 import type { Extract, ExtractIO, ModelQuery, Warehouse } from './warehouse.ts'
@@ -67,15 +67,9 @@ async function extract(
   const list = wanted.map((column) => snowflakeRaw(model.sql(column), column, timezone))
   const selected = wrap(query, model.body, list.join(', '))
   const comment = runComment(query)
-  const { rows, count } = await session.stream(comment + selected.sql, { query, before: comment + selected.before })
-  const written = await writeRows(rows, path, (bytes) => io.progress(bytes), io)
-  if (written.rows !== count) {
-    throw new CdpError('CDP2315', `Snowflake counted ${count} rows and sent ${written.rows}`, {
-      hint: 'Nothing was taken over. Run again.',
-    })
-  }
-  const { maxLineBytes, multiline } = written
-  return { format: 'csv', path, rows: count, columns: wanted, maxLineBytes, multiline, position: null }
+  const stream = await session.stream(comment + selected.sql, { query, before: comment + selected.before })
+  const { rows, maxLineBytes, multiline } = await bringRows(stream, path, (bytes) => io.progress(bytes), io)
+  return { format: 'csv', path, rows, columns: wanted, maxLineBytes, multiline, position: null }
 }
 
 /** A model that was compiled: its columns as users write them, and how each stands in SQL. */

@@ -74,6 +74,6 @@ export async function openSql(entry: WarehouseEntry, context: SqlContext): Promi
     case 'duckdb':
       return (await import('./duckdb-sql.ts')).openDuckdbSql(entry, context)
     case 'snowflake':
-      throw new Error('no state in Snowflake yet')
+      return (await import('./snowflake-sql.ts')).openSnowflakeSql(entry, context)
   }
 }
