@@ -157,6 +157,17 @@ describe.skipIf(SNOWFLAKE === null)('the stand-in for Snowflake', () => {
     expect(await count()).toBe(2)
   })
 
+  it('takes back a statement that failed, and not the transaction it is in', async () => {
+    await run(one, 'CREATE OR REPLACE TABLE partly (id NUMBER PRIMARY KEY)')
+    await run(one, 'BEGIN')
+    await run(one, 'INSERT INTO partly VALUES (?)', { binds: [[1], [2]] })
+    await expect(run(one, "INSERT INTO partly SELECT 3 UNION ALL SELECT 'x'::NUMBER")).rejects.toMatchObject({ code: '100038' })
+    await run(one, 'UPDATE partly SET id = 1')
+    await run(one, 'COMMIT')
+    // And no key is enforced.
+    expect(await rows(other, 'SELECT * FROM partly')).toEqual([{ ID: 1 }, { ID: 1 }])
+  })
+
   it('lets one session wait for the row that another has changed, and then see it', async () => {
     await run(one, 'CREATE OR REPLACE TABLE leases (holder VARCHAR, fence NUMBER)')
     await run(one, "INSERT INTO leases VALUES ('nobody', 1)")

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from string import Template
 
@@ -21,6 +21,8 @@ from names import check_names, exact
 
 DDL = (exp.Create, exp.Drop, exp.Alter, exp.Grant, exp.Revoke, exp.Comment, exp.TruncateTable)
 LOCKING = (exp.Update, exp.Delete, exp.Merge)
+# https://docs.snowflake.com/en/sql-reference/constraints-overview
+UNENFORCED = (exp.PrimaryKey, exp.ForeignKey, exp.Constraint, exp.UniqueColumnConstraint)
 OF_ACCOUNT = {"ROLE", "USER", "WAREHOUSE"}  # what a GRANT's surroundings may make; here they are nothing
 # Arguments that DuckDB has as BIGINT alone, where our NUMBER is wider.
 COUNTS = {
@@ -111,6 +113,7 @@ class Session:
         self.in_transaction = False
         self.begun = False  # in DuckDB, too
         self.wrote = False
+        self.redo: list[Callable[[], object]] = []  # what the open transaction has written
         self.temporary: set[str] = set()  # full names of this session's temporary tables
         self.duck = conn._duck_conn
         self.duck.execute(f"SET TimeZone = '{parameters['TIMEZONE']}'")
@@ -130,19 +133,23 @@ class Session:
                 if isinstance(expression, LOCKING) and (table := expression.find(exp.Table)):
                     locks.take(self.full_name(table), self)
                 self.refresh(expression)
-                check_names(sql, expression, self.duck, self.conn.database, self.conn.schema)
+                if not isinstance(expression, (exp.Transaction, exp.Commit, exp.Rollback)):
+                    check_names(sql, expression, self.duck, self.conn.database, self.conn.schema)
                 cursor = Cursor(self)
                 yield cursor
                 self.last_query = cursor.sfqid or ""
-            except duckdb.InterruptException:
-                self.check_cancelled()
+            except Exception as error:
+                if self.begun:
+                    self.forget_last()
+                if isinstance(error, duckdb.InterruptException):
+                    self.check_cancelled()
                 raise
             finally:
                 timer.cancel()
                 if isinstance(expression, exp.Transaction):
                     self.in_transaction = True
                 elif isinstance(expression, (exp.Commit, exp.Rollback)):
-                    self.in_transaction = self.begun = self.wrote = False
+                    self.ended()
                 if not self.in_transaction:
                     locks.free(self)
 
@@ -163,8 +170,19 @@ class Session:
         """DDL commits what is open: https://docs.snowflake.com/en/sql-reference/transactions#ddl"""
         if self.begun:
             self.duck.commit()
-        self.in_transaction = self.begun = self.wrote = False
+        self.ended()
         locks.free(self)
+
+    def ended(self) -> None:
+        self.in_transaction = self.begun = self.wrote = False
+        self.redo = []
+
+    def forget_last(self) -> None:
+        """A statement that fails takes itself back, not the transaction that it is in, which DuckDB gives up."""
+        self.duck.rollback()
+        self.duck.begin()
+        for again in self.redo:
+            again()
 
     @property
     def constants(self) -> dict[str, str | None]:
@@ -219,6 +237,7 @@ class Cursor(FakeSnowflakeCursor):
         if nothing is not None:
             return self._execute(nothing)
         self.execute(sql, binding_params=params, server=True)
+        self.done(lambda: Cursor(self.session).execute(sql, binding_params=params, server=True))
         kind = str(expression.args.get("kind")).upper()
         if isinstance(expression, (exp.Create, exp.Use)) and kind == "DATABASE":
             self.enter(exact(expression.find(exp.Identifier)))
@@ -242,6 +261,11 @@ class Cursor(FakeSnowflakeCursor):
         transformed = self._transform(expression, None)
         transformed = transformed.transform(lambda it: exp.Anonymous(this="UNNEST", expressions=[exp.Placeholder()]) if isinstance(it, exp.Placeholder) else it)
         self._execute(transformed, columns)
+        self.done(lambda: Cursor(self.session)._execute(transformed, columns))
+
+    def done(self, again: Callable[[], object]) -> None:
+        if self.session.wrote:
+            self.session.redo.append(again)
 
     def describe_only(self, sql: str, expression: Expr) -> list:
         if isinstance(expression, exp.Query):
@@ -318,12 +342,21 @@ class Cursor(FakeSnowflakeCursor):
             return exp.DataType(this=exp.DataType.Type.INT128)  # 38 digits; fakesnow's BIGINT has 18
         if isinstance(it, exp.DataType) and it.this in exp.DataType.INTEGER_TYPES:
             return exp.DataType(this=exp.DataType.Type.INT128)
-        if isinstance(it, exp.ColumnDef):  # COLLATE '' is how DuckDB compares
-            it.set("constraints", [each for each in it.constraints if not (each.find(exp.CollateColumnConstraint) and each.find(exp.Literal).name == "")])
+        if isinstance(it, exp.ColumnDef):
+            it.set("constraints", [each for each in it.constraints if kept(each)])
+        if isinstance(it, exp.Schema):
+            it.set("expressions", [each for each in it.expressions if not isinstance(each, UNENFORCED)])
         for place in COUNTS.get(type(it), ()):
             if isinstance(count := it.args.get(place), (exp.Column, exp.Cast)):
                 it.set(place, exp.cast(count, exp.DataType.Type.BIGINT))
         return it
+
+
+def kept(constraint: exp.ColumnConstraint) -> bool:
+    """Snowflake enforces NOT NULL alone; and COLLATE '' is how DuckDB compares anyhow."""
+    kind = constraint.kind
+    plain = isinstance(kind, exp.CollateColumnConstraint) and kind.this.name == ""
+    return not plain and not isinstance(kind, (exp.PrimaryKeyColumnConstraint, exp.UniqueColumnConstraint, exp.Reference))
 
 
 def formatted(it: exp.ToChar, form: str) -> Expr:
