@@ -4,7 +4,7 @@ import { compare } from './source.ts'
 import type { Project, Sync } from './types.ts'
 
 /** True when the sync runs in the chosen environment. */
-export function isActive(sync: Sync, project: Pick<Project, 'environment'>): boolean {
+export function isActive(sync: Pick<Sync, 'enabled' | 'environments'>, project: Pick<Project, 'environment'>): boolean {
   return sync.enabled && (sync.environments === null || (project.environment !== null && sync.environments.includes(project.environment)))
 }
 

@@ -9,7 +9,7 @@ import type { Narrow } from './warehouse/narrow.ts'
 
 /** What a keeper needs to know of a project: with `state` in a warehouse also which one keeps which sync. */
 export type Place = Pick<Project, 'root' | 'name' | 'state' | 'environment' | 'warehouses'> & {
-  readonly syncs: readonly Pick<Sync, 'name' | 'warehouse'>[]
+  readonly syncs: readonly Pick<Sync, 'name' | 'warehouse' | 'enabled' | 'environments'>[]
 }
 
 /** Who wants a sync, and for how long it waits. */

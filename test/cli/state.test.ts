@@ -143,3 +143,36 @@ describe.each(PLACES)('a state moved to %s', (_name, warehouses, where, clear) =
     await clear()
   })
 })
+
+describe('states that lie where each sync is read from', () => {
+  const warehouses = `first: { type: duckdb, path: state.duckdb }, ${MAIN}, unset: { type: duckdb, path: "\${env:NOT_SET}" }`
+  const begin = async (): Promise<Machine & { file: string }> => {
+    const it = await machine(warehouses, 'state: { type: warehouse }')
+    await writeFile(join(it.root, 'syncs/other.yaml'), SYNC.replace('model:', 'warehouse: first\nmodel:').replace('people"', 'empty"'))
+    await writeFile(join(it.root, 'syncs/off.yaml'), `enabled: false\nwarehouse: unset\n${SYNC}`)
+    const file = join(it.root, 'syncs/people.yaml')
+    await it.ok('run', 'people')
+    return { ...it, file }
+  }
+
+  it('are found after a rename, whichever it is: nothing is sent a second time', async () => {
+    const { root, cdp, ok, counts, file } = await begin()
+    const before = receiver.requests.length
+    const text = await readFile(file, 'utf8')
+    await rm(file)
+    await writeFile(join(root, 'syncs/persons.yaml'), text)
+    const lost = await cdp('run', 'persons')
+    expect([lost.code, lost.stdout]).toEqual([1, expect.stringContaining('CDP4005')])
+    await ok('rename', 'people', 'persons')
+    await rm(join(root, 'syncs/other.yaml'))
+    expect(await counts()).toMatchObject({ add: 0, unchanged: 30 })
+    expect(receiver.requests.length).toBe(before)
+  })
+
+  it('are not asked for what no sync here reads: the settings may be those of elsewhere', async () => {
+    const { ok } = await begin()
+    const { syncs } = JSON.parse(await ok('status', '--json')) as { syncs: { name: string; status: string }[] }
+    expect(syncs.map(({ name, status }) => `${name} ${status}`)).toEqual(['off disabled', 'other never ran', 'people ok'])
+    expect(await ok('history')).toMatch('people')
+  })
+})

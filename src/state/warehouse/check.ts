@@ -1,6 +1,5 @@
 /** Whether a database can keep states, tried without writing anything. For `validate --live`. */
-import { existsSync } from 'node:fs'
-import type { DuckdbSettings, WarehouseEntry } from '../../config/types.ts'
+import type { WarehouseEntry } from '../../config/types.ts'
 import { CdpError } from '../../errors.ts'
 import { openSql } from './sql.ts'
 import type { Sql, SqlContext } from './sql.ts'
@@ -11,8 +10,6 @@ export async function checkStates(
   entry: WarehouseEntry,
   context: Pick<SqlContext, 'root' | 'signal' | 'schema' | 'folder'>,
 ): Promise<void> {
-  // Opening a file that is not there would make it; the first run does.
-  if (entry.type === 'duckdb' && !existsSync((entry.settings as DuckdbSettings).path ?? '')) return
   const sql = await openSql(entry, { ...context, sync: 'validate', run: null, readonly: false, progress: () => undefined })
   try {
     if (await hasTables(sql, context.schema)) await tryWriting(sql, context.schema)

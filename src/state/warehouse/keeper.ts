@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { StateEntry, WarehouseEntry } from '../../config/types.ts'
+import { isActive } from '../../config/select.ts'
 import { step } from '../../crash.ts'
 import { CdpError } from '../../errors.ts'
 import { lockSync } from '../../lock.ts'
@@ -36,45 +37,55 @@ interface SyncPlace {
   readonly entry: WarehouseEntry
   /** The model is read from the database that keeps the state. */
   readonly same: boolean
+  /** The database is one that syncs which run here use: others are not asked what they hold. */
+  readonly within: boolean
   readonly paths: StatePaths
   readonly root: string
 }
 
 export function warehouseKeeper(project: Place, entry: Entry): Keeper {
-  const place = (name: string): SyncPlace => {
-    const own = project.syncs.find((sync) => sync.name === name)?.warehouse
-    const where = entry.warehouse === null ? (own ?? Object.values(project.warehouses)[0]) : project.warehouses[entry.warehouse]
-    if (!where) throw new Error(`no warehouse keeps the state of ${name}`)
-    return {
-      scope: { project: project.name ?? '', environment: project.environment ?? '', sync: name, schema: entry.schema },
-      entry: where,
-      same: own !== undefined && own.name === where.name,
-      paths: statePaths(project, { name }),
-      root: project.root,
-    }
+  const named = entry.warehouse === null ? null : project.warehouses[entry.warehouse]
+  // Without a name: of the syncs that run here. What others are read from may be set in other environments alone.
+  const keeping = named ? [named] : [...new Set(project.syncs.filter((it) => isActive(it, project)).map(({ warehouse }) => warehouse))]
+  const placeIn = (where: WarehouseEntry, name: string): SyncPlace => ({
+    scope: { project: project.name ?? '', environment: project.environment ?? '', sync: name, schema: entry.schema },
+    entry: where,
+    same: project.syncs.find((sync) => sync.name === name)?.warehouse.name === where.name,
+    within: keeping.includes(where),
+    paths: statePaths(project, { name }),
+    root: project.root,
+  })
+  const place = async (name: string): Promise<SyncPlace> => {
+    const own = named ?? project.syncs.find((sync) => sync.name === name)?.warehouse
+    if (own) return placeIn(own, name)
+    // A sync that is no more: its state lies wherever it was read from.
+    const places = keeping.map((where) => placeIn(where, name))
+    for (const it of places.slice(1)) if (await exists(it)) return it
+    if (places[0]) return places[0]
+    throw new CdpError('CDP4042', `No sync runs here, so no warehouse keeps the state of ${name}.`, {
+      hint: 'Without `warehouse:` in the entry `state:` each sync keeps its state in its own. Enable a sync, or choose an environment that has some.',
+    })
   }
-  const self: Keeper = {
-    hold: (request) => hold(place(request.name), request),
-    waitFree: (request) =>
-      reading(place(request.name), (sql, scope) => waitForLease(leaseCell(sql, scope), request), undefined, request.signal),
-    holder: (name) => reading(place(name), (sql, scope) => leaseHolder(leaseCell(sql, scope)), null),
-    look: (name, folder, extent) => look(place(name), folder, extent === 'whole'),
-    exists: (name) => reading(place(name), async (sql, scope) => (await readNote(sql, scope)) !== null, false),
+  return {
+    hold: async (request) => hold(await place(request.name), request),
+    waitFree: async (request) =>
+      reading(await place(request.name), (sql, scope) => waitForLease(leaseCell(sql, scope), request), undefined, request.signal),
+    holder: async (name) => reading(await place(name), (sql, scope) => leaseHolder(leaseCell(sql, scope)), null),
+    look: async (name, folder, extent) => look(await place(name), folder, extent === 'whole'),
+    exists: async (name) => exists(await place(name)),
     async list() {
-      const found = new Set<string>()
-      for (const name of new Set(project.syncs.map(({ name }) => name))) found.add(name)
-      const places = [...new Map([...found].map((name) => [place(name).entry.name, place(name)])).values()]
       const names: string[] = []
-      for (const it of places) names.push(...(await reading(it, listNames, [])))
+      for (const where of keeping) names.push(...(await reading(placeIn(where, 'list'), listNames, [])))
       return [...new Set(names)].sort()
     },
-    target: (name) => reading(place(name), readTarget, null),
-    move: (from, to) => move(place(from), place(to)),
-    records: (name) => bringRecords(place(name)),
-    recorded: (name, run) => storeRecord(place(name), run),
+    target: async (name) => reading(await place(name), readTarget, null),
+    move: async (from, to) => move(await place(from), await place(to)),
+    records: async (name) => bringRecords(await place(name)),
+    recorded: async (name, run) => storeRecord(await place(name), run),
   }
-  return self
 }
+
+const exists = (place: SyncPlace): Promise<boolean> => reading(place, async (sql, scope) => (await readNote(sql, scope)) !== null, false)
 
 const open = (place: SyncPlace, folder: string, run: string | null, readonly: boolean, signal: AbortSignal): Promise<Sql> =>
   openSql(place.entry, {
@@ -88,13 +99,14 @@ const open = (place: SyncPlace, folder: string, run: string | null, readonly: bo
     progress: () => undefined,
   })
 
-/** A connection for a few reads; `otherwise` where nobody made the tables yet. */
+/** A connection for a few reads; `otherwise` where nobody made the tables yet, or none of the syncs that run here would. */
 async function reading<Result>(
   place: SyncPlace,
   work: (sql: Sql, scope: Scope) => Promise<Result>,
   otherwise: Result,
   signal = new AbortController().signal,
 ): Promise<Result> {
+  if (!place.within) return otherwise
   const sql = await open(place, tmpdir(), null, true, signal)
   try {
     return await work(sql, place.scope)
@@ -278,7 +290,7 @@ function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, clos
 }
 
 /** The zone of timestamps without one, as the entry says. */
-const timezoneOf = ({ settings }: WarehouseEntry): string | undefined => (settings as { timezone?: string | undefined }).timezone
+const timezoneOf = ({ settings }: WarehouseEntry): string | undefined => settings.timezone
 
 /** A part of the journal is there, or another run has the sync. */
 async function storePart(sql: Sql, scope: Scope, cell: LeaseCell, lease: Lease, number: number, part: string): Promise<void> {
