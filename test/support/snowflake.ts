@@ -12,6 +12,36 @@
  *
  * It needs Python with the packages of snowflake/requirements.txt: a virtual environment, either the one whose interpreter
  * CDP_SYNC_SNOWFLAKE_PYTHON names, or one in the cache (see `PYTHON_HOME`), which .ci/run makes.
+ *
+ * What it does as Snowflake does (test/warehouse/snowflake-emulator.test.ts proves it): logins by password, token and key pair;
+ * sessions with parameters, the time zone of a new account (not UTC) and QUERY_TAG; describing without running; results in
+ * several files; several statements in a request; arrays of binds; row counts; temporary tables, in schemas too; READ COMMITTED
+ * transactions with locks that others wait for, LOCK_TIMEOUT, DDL that commits, a failed statement that takes back itself alone,
+ * an idle transaction that is rolled back; cancelling and time limits; a repeated request that is answered, not run again; codes,
+ * places and words of the usual errors; names that differ in upper and lower case are two names; no key is enforced.
+ *
+ * Over fakesnow that is our own, in snowflake/: all of the protocol (server.py, rows.py, login.py), transactions and locks
+ * (sessions.py), errors (errors.py), exactness of names (names.py) and in cursor.py: a signed HASH; 38 digits for NUMBER, as
+ * HUGEINT; TO_VARCHAR with formats of times, HEX, BASE64 and TME; TRIM, LTRIM and RTRIM of given characters; OCTET_LENGTH;
+ * CURRENT_ROLE and the like; COLLATE ''; columns named by words that DuckDB reserves; ALTER SESSION; grants, roles and warehouses,
+ * which are taken and do nothing; TO_TIMESTAMP of a number in any time zone; PUBLIC in a new database; arrays bound by UNNEST.
+ *
+ * What it can't, and what passes here may fail there or the other way round:
+ * - Rights: everybody may do everything. A virtual warehouse is never missing or suspended (`refuse` can say so).
+ * - Times have microseconds, not nanoseconds; a TIMESTAMP_TZ forgets its own offset; TIMESTAMP_LTZ is told as timestamp_tz;
+ *   ARRAY, OBJECT and MAP are told as variant, every column as nullable, every text as 16777216 long; no GEOGRAPHY, no VECTOR.
+ * - VARCHAR(n) takes longer texts; a collation other than '' is not known; 1/0 is no error; 1/3 has more digits.
+ * - A VARIANT is text: its keys keep their order, its numbers their spelling, TYPEOF says JSON.
+ * - TO_VARCHAR of a timestamp, time, binary or NaN without a format is DuckDB's; TZHTZM is the session's zone, without minutes.
+ * - Columns without an alias are named by DuckDB.
+ * - HASH is another number than Snowflake's, and may differ where the types of equal numbers do.
+ * - MERGE and UPDATE … FROM do not notice a row that several rows match.
+ * - INSERT takes no lock; after its first write a transaction sees other tables as they were then; deadlocks are not noticed.
+ * - A database and a schema of the same name; two names in one schema that differ in upper and lower case alone.
+ * - No scripts (EXECUTE IMMEDIATE, BEGIN … END), EXPLAIN, time travel, streams, tasks, AUTOCOMMIT = FALSE, COPY INTO a stage,
+ *   PUT of the Node driver (and so binds by file; the server says that all arrays may come inline), `SELECT $1 FROM …`,
+ *   REGEXP_REPLACE with more than three arguments, HASH_AGG, AS_VARCHAR and its like, SYSTEM$ functions, ALTER TABLE … SWAP.
+ * - Each statement costs 5 to 40 ms, however small.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -79,16 +109,18 @@ export interface SnowflakeOptions {
   readonly schemas?: readonly string[]
   /** PEM of the key that a login by key pair is checked with. */
   readonly publicKey?: string
+  /** Seconds after which an idle transaction that others wait for is rolled back: 300, as in Snowflake. */
+  readonly idleTransaction?: number
 }
 
 const USER = { user: 'TESTER', password: 'S3cr3t of the warehouse', token: 'S3cr3t-token-of-the-warehouse' } as const
 const PLACE = { database: 'TEST', schema: 'PUBLIC', warehouse: 'COMPUTE_WH', role: 'SYSADMIN' } as const
 
 /** Starts a server (about a second) with the empty database TEST. */
-export async function withSnowflake({ schemas = [], publicKey }: SnowflakeOptions = {}): Promise<Snowflake> {
+export async function withSnowflake({ schemas = [], ...options }: SnowflakeOptions = {}): Promise<Snowflake> {
   if (SNOWFLAKE === null) throw new Error('Python with fakesnow is not installed')
   const child = spawn(SNOWFLAKE, ['-B', '-W', 'ignore', join(FOLDER, 'server.py')], { stdio: ['pipe', 'pipe', 'pipe'] })
-  child.stdin.write(`${JSON.stringify({ ...USER, publicKey, database: PLACE.database, schemas: ['PUBLIC', ...schemas] })}\n`)
+  child.stdin.write(`${JSON.stringify({ ...USER, ...options, database: PLACE.database, schemas: ['PUBLIC', ...schemas] })}\n`)
   const port = await said(child)
   const url = `http://127.0.0.1:${port}`
   let session: Promise<string> | null = null

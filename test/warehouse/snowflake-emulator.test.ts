@@ -55,7 +55,7 @@ describe.skipIf(SNOWFLAKE === null)('the stand-in for Snowflake', () => {
   const rows = async (connection: Connection, sql: string): Promise<readonly Record<string, unknown>[]> => (await run(connection, sql)).rows
 
   beforeAll(async () => {
-    db = await withSnowflake({ schemas: ['CDP_SYNC'], publicKey: keys.publicKey })
+    db = await withSnowflake({ schemas: ['CDP_SYNC'], publicKey: keys.publicKey, idleTransaction: 1 })
     ;[one, other] = [await connect(), await connect()]
   })
   afterAll(async () => {
@@ -193,6 +193,15 @@ describe.skipIf(SNOWFLAKE === null)('the stand-in for Snowflake', () => {
     await run(other, 'ALTER SESSION SET LOCK_TIMEOUT = 0')
     await expect(run(other, 'DELETE FROM leases')).rejects.toMatchObject({ code: '000625' })
     await run(one, 'ROLLBACK')
+  })
+
+  it('rolls back what a client has left open once somebody waits for it', async () => {
+    const dead = await connect()
+    await run(one, 'CREATE OR REPLACE TABLE left_open (id NUMBER)')
+    await run(one, 'INSERT INTO left_open VALUES (1)')
+    for (const sql of ['BEGIN', 'UPDATE left_open SET id = 2']) await run(dead, sql)
+    await run(one, 'UPDATE left_open SET id = id + 10')
+    expect(await rows(one, 'SELECT * FROM left_open')).toEqual([{ ID: 11 }])
   })
 
   it('runs several statements in one request when asked to', async () => {

@@ -32,7 +32,7 @@ from starlette.types import Receive, Scope, Send
 from errors import Refused, refusal
 from login import check_login
 from rows import rowset
-from statements import DEFAULTS, Session, parse
+from sessions import DEFAULTS, Session, locks, parse
 
 SETTINGS = json.loads(sys.stdin.readline())
 MULTIPLE = 0xA000  # the type of several statements in one request
@@ -44,7 +44,7 @@ results: dict[str, dict] = {}
 log: list[dict] = []
 rules: list[dict] = []  # what is to go wrong, once each: {pattern, lose} or {pattern, code, state, message}
 answers: OrderedDict[str, JSONResponse] = OrderedDict()  # by request: a repeated request is answered, not run again
-chunks: dict[str, str] = {}
+chunks: OrderedDict[str, str] = OrderedDict()
 INLINE, CHUNK = 1000, 20_000  # rows in the answer itself, and in each file beside it
 
 
@@ -217,6 +217,8 @@ def beside(rows: list) -> dict:
     """Rows that the client fetches from another address, as it does the files of a large result."""
     name = secrets.token_hex()
     chunks[name] = json.dumps(rows)[1:-1]
+    if len(chunks) > 500:
+        chunks.popitem(last=False)
     size = len(chunks[name])
     return {"url": f"http://127.0.0.1:{SETTINGS['port']}/chunks/{name}", "rowCount": len(rows), "uncompressedSize": size, "compressedSize": size}
 
@@ -245,6 +247,7 @@ def wait_for_end() -> None:
 
 def main() -> None:
     logging.disable(logging.WARNING)
+    locks.idle = SETTINGS.get("idleTransaction", locks.idle)
     made = world.connect()
     made.cursor().execute(f"CREATE DATABASE {SETTINGS['database']}")
     for schema in SETTINGS["schemas"]:

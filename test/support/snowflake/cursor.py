@@ -1,26 +1,26 @@
-"""Statements on fakesnow: a session with its transaction and locks, and what fakesnow lacks of Snowflake's SQL."""
+"""Statements on fakesnow: what it lacks of Snowflake's SQL, or has otherwise."""
+
+from __future__ import annotations
 
 import re
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from string import Template
+from typing import TYPE_CHECKING
 
 import duckdb
 import sqlglot
 from fakesnow import info_schema, macros
-from fakesnow.conn import FakeSnowflakeConnection
 from fakesnow.cursor import FakeSnowflakeCursor
 from fakesnow.transforms import SUCCESS_NOP
 from fakesnow.transforms.transforms import NUMBER_38_0
 from sqlglot import Expr, exp
 
 from errors import Refused
-from names import check_names, exact
+from names import exact
 
-DDL = (exp.Create, exp.Drop, exp.Alter, exp.Grant, exp.Revoke, exp.Comment, exp.TruncateTable)
-LOCKING = (exp.Update, exp.Delete, exp.Merge)
+if TYPE_CHECKING:
+    from sessions import Session
+
 # https://docs.snowflake.com/en/sql-reference/constraints-overview
 UNENFORCED = (exp.PrimaryKey, exp.ForeignKey, exp.Constraint, exp.UniqueColumnConstraint)
 OF_ACCOUNT = {"ROLE", "USER", "WAREHOUSE"}  # what a GRANT's surroundings may make; here they are nothing
@@ -38,7 +38,6 @@ COUNTS = {
 RESERVED = {it for (it,) in duckdb.sql("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category IN ('reserved', 'type_function')").fetchall()}
 BINARY_FORMATS = {"HEX": "HEX", "BASE64": "BASE64", "UTF-8": "DECODE", "UTF8": "DECODE"}
 
-
 # As fakesnow has it, but for sessions that are not in UTC: seconds since 1970 are a time in UTC.
 macros.FS_TO_TIMESTAMP = Template("""
 CREATE OR REPLACE MACRO ${catalog}._fs_to_timestamp(val, scale) AS (
@@ -49,182 +48,6 @@ CREATE OR REPLACE MACRO ${catalog}._fs_to_timestamp(val, scale) AS (
 # A NUMBER(38, 0) is a HUGEINT here (see `before`); the information schema calls it by its right name.
 columns_view = info_schema.SQL_CREATE_GLOBAL_INFORMATION_SCHEMA_COLUMNS_VIEW
 info_schema.SQL_CREATE_GLOBAL_INFORMATION_SCHEMA_COLUMNS_VIEW = columns_view.replace("='BIGINT'", " IN ('BIGINT', 'HUGEINT')")
-
-# Values of a new account: https://docs.snowflake.com/en/sql-reference/parameters
-DEFAULTS = {
-    "BINARY_OUTPUT_FORMAT": "HEX",
-    "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD": 1_000_000_000,  # 65280 there; above it the driver would bind by a file on a stage
-    "DATE_OUTPUT_FORMAT": "YYYY-MM-DD",
-    "LOCK_TIMEOUT": 43200,
-    "MULTI_STATEMENT_COUNT": 1,
-    "QUERY_TAG": "",
-    "STATEMENT_TIMEOUT_IN_SECONDS": 172800,
-    "TIMESTAMP_LTZ_OUTPUT_FORMAT": "",
-    "TIMESTAMP_NTZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF3",
-    "TIMESTAMP_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM",
-    "TIMESTAMP_TZ_OUTPUT_FORMAT": "",
-    "TIMEZONE": "America/Los_Angeles",
-    "TIME_OUTPUT_FORMAT": "HH24:MI:SS",
-}
-
-
-def parse(sql: str) -> list[Expr]:
-    return [it for it in sqlglot.parse(sql, read="snowflake") if it is not None and not isinstance(it, exp.Semicolon)]
-
-
-class Locks:
-    """UPDATE, DELETE and MERGE lock their table until their transaction ends; others that want it wait. (DuckDB refuses instead.)
-
-    https://docs.snowflake.com/en/sql-reference/transactions#resource-locking
-    """
-
-    def __init__(self) -> None:
-        self.holders: dict[str, object] = {}
-        self.changed = threading.Condition()
-
-    def take(self, table: str, session: "Session") -> None:
-        deadline = time.monotonic() + float(session.parameters["LOCK_TIMEOUT"])
-        with self.changed:
-            while self.holders.get(table, session) is not session:
-                session.check_cancelled()
-                if not self.changed.wait(max(0, min(0.05, deadline - time.monotonic()))) and time.monotonic() >= deadline:
-                    message = f"SQL execution error: Statement has waited for the lock on table {table} longer than LOCK_TIMEOUT."
-                    raise Refused("000625", "57014", message)
-            self.holders[table] = session
-
-    def free(self, session: "Session") -> None:
-        with self.changed:
-            self.holders = {table: holder for table, holder in self.holders.items() if holder is not session}
-            self.changed.notify_all()
-
-
-locks = Locks()
-
-
-class Session:
-    def __init__(self, conn: FakeSnowflakeConnection, parameters: dict, place: dict) -> None:
-        self.conn = conn
-        self.parameters = parameters
-        self.place = place
-        self.last_query = ""
-        self.logged = True
-        self.cancelled: Refused | None = None
-        self.busy = threading.Lock()
-        self.in_transaction = False
-        self.begun = False  # in DuckDB, too
-        self.wrote = False
-        self.redo: list[Callable[[], object]] = []  # what the open transaction has written
-        self.temporary: set[str] = set()  # full names of this session's temporary tables
-        self.duck = conn._duck_conn
-        self.duck.execute(f"SET TimeZone = '{parameters['TIMEZONE']}'")
-
-    @contextmanager
-    def running(self, sql: str, expression: Expr, seconds: float) -> Iterator["Cursor"]:
-        """A cursor for one statement, which may take so many seconds."""
-        with self.busy:
-            self.cancelled = None
-            late = f"Statement reached its statement or warehouse timeout of {seconds:g} second(s) and was canceled."
-            timer = threading.Timer(min(seconds, 10**6), self.cancel, [Refused("000630", "57014", late)])
-            timer.daemon = True
-            timer.start()
-            try:
-                if isinstance(expression, DDL) and expression.args.get("kind") != "SESSION":
-                    self.end()
-                if isinstance(expression, LOCKING) and (table := expression.find(exp.Table)):
-                    locks.take(self.full_name(table), self)
-                self.refresh(expression)
-                if not isinstance(expression, (exp.Transaction, exp.Commit, exp.Rollback)):
-                    check_names(sql, expression, self.duck, self.conn.database, self.conn.schema)
-                cursor = Cursor(self)
-                yield cursor
-                self.last_query = cursor.sfqid or ""
-            except Exception as error:
-                if self.begun:
-                    self.forget_last()
-                if isinstance(error, duckdb.InterruptException):
-                    self.check_cancelled()
-                raise
-            finally:
-                timer.cancel()
-                if isinstance(expression, exp.Transaction):
-                    self.in_transaction = True
-                elif isinstance(expression, (exp.Commit, exp.Rollback)):
-                    self.ended()
-                if not self.in_transaction:
-                    locks.free(self)
-
-    def refresh(self, expression: Expr) -> None:
-        """Each statement of a transaction sees what is committed when it begins: a new one of DuckDB's for each, until one writes.
-
-        https://docs.snowflake.com/en/sql-reference/transactions#read-committed-isolation
-        """
-        if not self.in_transaction or self.wrote or isinstance(expression, (exp.Transaction, exp.Commit, exp.Rollback)):
-            return
-        if self.begun:
-            self.duck.rollback()
-        self.duck.begin()
-        self.begun = True
-        self.wrote = isinstance(expression, (exp.Insert, *LOCKING))
-
-    def end(self) -> None:
-        """DDL commits what is open: https://docs.snowflake.com/en/sql-reference/transactions#ddl"""
-        if self.begun:
-            self.duck.commit()
-        self.ended()
-        locks.free(self)
-
-    def ended(self) -> None:
-        self.in_transaction = self.begun = self.wrote = False
-        self.redo = []
-
-    def forget_last(self) -> None:
-        """A statement that fails takes itself back, not the transaction that it is in, which DuckDB gives up."""
-        self.duck.rollback()
-        self.duck.begin()
-        for again in self.redo:
-            again()
-
-    @property
-    def constants(self) -> dict[str, str | None]:
-        """Functions without arguments that fakesnow lacks or can't know."""
-        return {
-            "CURRENT_ACCOUNT": "TEST",
-            "CURRENT_ACCOUNT_NAME": "TEST",
-            "CURRENT_DATABASE": self.conn.database if self.conn.database_set else None,
-            "CURRENT_ORGANIZATION_NAME": "TESTERS",
-            "CURRENT_REGION": "LOOPBACK",
-            "CURRENT_ROLE": self.place["role"],
-            "CURRENT_SCHEMA": self.conn.schema if self.conn.schema_set else None,
-            "CURRENT_SESSION": str(id(self)),
-            "CURRENT_USER": self.place["user"],
-            "CURRENT_WAREHOUSE": self.place["warehouse"],
-            "LAST_QUERY_ID": self.last_query,
-        }
-
-    def full_name(self, table: exp.Table) -> str:
-        parts = (table.catalog or self.conn.database, table.db or self.conn.schema, table.name)
-        return ".".join(str(it).upper() for it in parts)
-
-    def set(self, name: str, value: object) -> None:
-        if name == "AUTOCOMMIT" and str(value).lower() != "true":
-            raise Refused("000603", "XX000", "The emulator has no sessions without AUTOCOMMIT.")
-        if name == "TIMEZONE":
-            self.duck.execute(f"SET TimeZone = '{value}'")
-        self.parameters[name] = value
-
-    def cancel(self, why: Refused | None = None) -> None:
-        self.cancelled = why or Refused("000604", "57014", "SQL execution canceled")
-        self.duck.interrupt()
-
-    def check_cancelled(self) -> None:
-        if self.cancelled is not None:
-            raise self.cancelled
-
-    def close(self) -> None:
-        self.cancel()
-        with self.busy:
-            self.conn.close()
-            locks.free(self)
 
 
 class Cursor(FakeSnowflakeCursor):
@@ -306,7 +129,7 @@ class Cursor(FakeSnowflakeCursor):
             change = expression.find(exp.AlterSession)
             for item in change.expressions if change else []:
                 named = item.this.this if isinstance(item.this, exp.EQ) else item.this
-                value = DEFAULTS.get(named.name.upper(), "") if change.args.get("unset") else item.this.expression.this
+                value = None if change.args.get("unset") else item.this.expression.this
                 self.session.set(named.name.upper(), value)
             return SUCCESS_NOP.copy()
         if isinstance(expression, (exp.Transaction, exp.Grant, exp.Revoke)):
