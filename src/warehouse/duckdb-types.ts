@@ -107,5 +107,5 @@ function intervalSql(column: string): string {
   const second = `CASE WHEN datepart('microsecond', ${column}) <> 0 THEN rtrim(rtrim(${seconds}, '0'), '.') || 'S' ELSE '' END`
   const date = `${part('year', 'Y')} || ${part('month', 'M')} || ${part('day', 'D')}`
   const whole = `'P' || ${date} || 'T' || ${part('hour', 'H')} || ${part('minute', 'M')} || ${second}`
-  return `replace(rtrim(${whole}, 'T'), 'P', CASE WHEN length(${whole}) = 2 THEN 'PT0S' ELSE 'P' END)`
+  return `CASE WHEN ${column} IS NOT NULL THEN replace(rtrim(${whole}, 'T'), 'P', CASE WHEN length(${whole}) = 2 THEN 'PT0S' ELSE 'P' END) END`
 }

@@ -1,17 +1,20 @@
 /** The databases whose SQL the dialects write, each real but for Snowflake, which is emulated. */
 import { DuckDBInstance } from '@duckdb/node-api'
+import type { WarehouseEntry } from '../../src/config/types.ts'
 import type { Dialect } from '../../src/state/warehouse/dialect.ts'
 import { duckdb } from '../../src/state/warehouse/duckdb.ts'
 import { postgres } from '../../src/state/warehouse/postgres.ts'
 import { snowflake } from '../../src/state/warehouse/snowflake.ts'
 import { withPostgres } from '../support/postgres.ts'
 import { SNOWFLAKE, withSnowflake } from '../support/snowflake.ts'
+import { snowflakeEntry } from '../warehouse/snowflake-server.ts'
+import { duckdbEntry, postgresEntry } from '../warehouse/support.ts'
 
 export interface Server {
   /** Runs statements; the rows of the last, by column name in lower case, every value as a text or null. */
   rows(sql: string): Promise<Record<string, string | null>[]>
-  /** `postgres://…`, where there is one. */
-  readonly url: string
+  /** For a model's warehouse there; in DuckDB one of its own, in memory. */
+  entry(timezone: string | undefined): WarehouseEntry
   stop(): Promise<void>
 }
 
@@ -38,7 +41,7 @@ async function startPostgres(): Promise<Server> {
   const server = await withPostgres()
   return {
     rows: async (sql) => (await server.query(PINNED + sql)).map((row) => texts(row)),
-    url: server.url,
+    entry: (timezone) => postgresEntry({ url: server.url, ...zone(timezone) }),
     stop: () => server.stop(),
   }
 }
@@ -49,7 +52,7 @@ async function startDuckdb(): Promise<Server> {
   await db.run(`SET TimeZone = 'UTC'`)
   return {
     rows: async (sql) => (await db.runAndReadAll(sql)).getRowObjectsJS().map((row) => texts(row)),
-    url: '',
+    entry: (timezone) => duckdbEntry(zone(timezone)),
     stop: async () => {
       db.closeSync()
       instance.closeSync()
@@ -60,8 +63,16 @@ async function startDuckdb(): Promise<Server> {
 async function startSnowflake(): Promise<Server> {
   const server = await withSnowflake()
   await server.query(`ALTER SESSION SET TIMEZONE = 'UTC'`)
-  return { rows: async (sql) => (await server.query(sql)).map((row) => texts(row)), url: '', stop: async () => server.stop() }
+  const { account, user, password, host, port, protocol, database, schema, warehouse, role } = server
+  const settings = { account, user, password, host, port, protocol, database, schema, warehouse, role }
+  return {
+    rows: async (sql) => (await server.query(sql)).map((row) => texts(row)),
+    entry: (timezone) => snowflakeEntry({ ...settings, ...zone(timezone) }),
+    stop: async () => server.stop(),
+  }
 }
+
+const zone = (timezone: string | undefined): { timezone?: string } => (timezone === undefined ? {} : { timezone })
 
 function texts(row: Record<string, unknown>): Record<string, string | null> {
   const text = (value: unknown): string | null => (value as { toString(): string } | null | undefined)?.toString() ?? null
