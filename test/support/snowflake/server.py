@@ -144,8 +144,13 @@ class Lost(Response):
 
 
 async def abort(request: Request) -> JSONResponse:
-    if session := running.get((await body_of(request)).get("requestId", "")):
-        await run_in_threadpool(session.cancel)
+    name = (await body_of(request)).get("requestId", "")
+    session = running.get(name)
+    if session is None:
+        return failure(Refused("000605", "02000", "Identified SQL statement is not currently executing."))
+    while name in running:  # it may not have come as far as DuckDB
+        session.cancel(Refused("000604", "57014", "SQL execution canceled"))
+        await asyncio.sleep(0.05)
     return success()
 
 

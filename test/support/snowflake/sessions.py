@@ -96,10 +96,9 @@ class Session:
         """A cursor for one statement, which may take so many seconds."""
         with self.busy:
             self.cancelled = None
-            late = f"Statement reached its statement or warehouse timeout of {seconds:g} second(s) and was canceled."
-            timer = threading.Timer(min(seconds, 10**6), self.cancel, [Refused("000630", "57014", late)])
-            timer.daemon = True
-            timer.start()
+            late = Refused("000630", "57014", f"Statement reached its statement or warehouse timeout of {seconds:g} second(s) and was canceled.")
+            answered = threading.Event()
+            threading.Thread(target=self.watch, args=[answered, seconds, late], daemon=True).start()
             try:
                 if isinstance(expression, DDL) and expression.args.get("kind") != "SESSION":
                     self.end()
@@ -118,7 +117,7 @@ class Session:
                     self.check_cancelled()
                 raise
             finally:
-                timer.cancel()
+                answered.set()
                 self.answered = time.monotonic()
                 if isinstance(expression, exp.Transaction):
                     self.in_transaction = True
@@ -201,8 +200,13 @@ class Session:
             self.duck.execute(f"SET TimeZone = '{value}'")
         self.parameters[name] = value
 
-    def cancel(self, why: Refused | None = None) -> None:
-        self.cancelled = why or Refused("000604", "57014", "SQL execution canceled")
+    def watch(self, answered: threading.Event, seconds: float, late: Refused) -> None:
+        if not answered.wait(min(seconds, 10**6)):
+            while not answered.wait(0.05):
+                self.cancel(late)
+
+    def cancel(self, why: Refused) -> None:
+        self.cancelled = why
         self.duck.interrupt()
 
     def check_cancelled(self) -> None:
@@ -210,7 +214,7 @@ class Session:
             raise self.cancelled
 
     def close(self) -> None:
-        self.cancel()
+        self.cancel(Refused("000604", "57014", "SQL execution canceled"))
         with self.busy:
             self.conn.close()
             locks.free(self)
