@@ -64,6 +64,8 @@ export function connectionOptions(settings: SnowflakeSettings, entry: WarehouseE
     rowMode: 'array',
     // The default is 10 rows between the driver and its reader.
     rowStreamHighWaterMark: 1000,
+    // Pieces of a result that are fetched ahead: the default is 2, and each may be 48 MB of text.
+    resultPrefetch: 1,
     // A large number would be counted as a loss of precision, and that be told to Snowflake.
     jsTreatIntegerAsBigInt: true,
     representNullAsStringNull: false,
