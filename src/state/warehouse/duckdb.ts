@@ -5,7 +5,10 @@ import { canonicalSql } from '../../values.ts'
 import { rawSql } from '../../warehouse/duckdb-types.ts'
 import { ident, lit } from '../db.ts'
 import type { Dialect } from './dialect.ts'
-import { unpivot } from './portable.ts'
+import { split, unpivot } from './portable.ts'
+
+/** A collation of a column (NOCASE) goes through casts and functions, and makes comparing as loose as it is. */
+const BYTES = 'COLLATE C'
 
 export const duckdb: Dialect = {
   name: 'duckdb',
@@ -19,13 +22,15 @@ export const duckdb: Dialect = {
   now: 'epoch_ms(now())',
   key: (column, timezone) => {
     if (column.type === 'float' || column.type === 'json') return null
-    return canonicalSql(column.type, `(${rawSql(column, timezone)})`)
+    const raw = `(${rawSql(column, timezone)})`
+    return column.type === 'string' ? `(${raw} ${BYTES})` : canonicalSql(column.type, raw)
   },
   list: (texts) =>
     `CASE WHEN ${texts.map((text) => `(${text}) IS NOT NULL`).join(' AND ')} THEN to_json([${texts.join(', ')}])::VARCHAR END`,
-  normalise: (normaliser, text) => normaliseSql(normaliser, text),
+  normalise: (normaliser, text) => normaliseSql(normaliser, `((${text}) ${BYTES})`),
   hash,
   unpivot,
+  split,
   lowest: (from) => `(SELECT address, min(key) AS key, arg_min(hash, key) AS hash FROM ${from} AS r GROUP BY address)`,
   appends: true,
   grants: () => '-- DuckDB knows no roles. Who may write the file may run, who may read it may plan.\n',

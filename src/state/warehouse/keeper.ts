@@ -241,7 +241,10 @@ function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, clos
     if (written !== 1) throw await raceError(cell, scope.sync)
     return { version, note }
   }
-  const counts = (): Pick<StateNote, 'rows' | 'owned' | 'changes'> => found?.note ?? { rows: 0, owned: 0, changes: 0 }
+  const counts = (): Pick<StateNote, 'rows' | 'owned' | 'changes'> => {
+    const { rows = 0, owned = 0, changes = 0 } = found?.note ?? {}
+    return { rows, owned, changes }
+  }
 
   return {
     alive: lease.alive,

@@ -164,6 +164,8 @@ interface Totals {
   readonly stored: number
 }
 
+const STORED = ['address', 'key', 'hash', 'owned', 'gone', 'uncertain', 'confirmed_at', 'remote_id']
+
 /** The full outer join: which rows may differ, and how many do not. Leaves the former in `probe`. */
 async function probe(sql: Sql, scope: Scope, request: NarrowRequest, wanted: string): Promise<Totals> {
   const { dialect } = sql
@@ -181,20 +183,20 @@ async function probe(sql: Sql, scope: Scope, request: NarrowRequest, wanted: str
     : '0'
   const path = join(request.folder, 'probe')
   const picked = ['m_key', 'm_address', 's_key', 's_address', 's_record']
-  const extract = await sql.fetch(
-    `
-SELECT ${picked.map((name) => `CASE WHEN differs THEN ${name} END AS ${name}`).join(', ')},
-  count(m_hash) AS all_rows, count(CASE WHEN m_hash IS NOT NULL AND m_key IS NULL THEN 1 END) AS null_keys,
-  count(CASE WHEN m_key IS NOT NULL AND m_address IS NULL THEN 1 END) AS null_matches,
-  count(CASE WHEN NOT differs AND m_hash IS NULL THEN 1 END) AS ignored, ${members} AS members, count(s_address) AS stored
-FROM (
+  const compared = `(
   SELECT m.key AS m_key, m.address AS m_address, m.hash AS m_hash, s.key AS s_key, s.address AS s_address,
     CASE WHEN m.hash IS NULL THEN s.remote_id END AS s_record, ${differs} AS differs
-  FROM ${wanted} m FULL OUTER JOIN ${snapshotSql(dialect, scope, ['address', 'key', 'hash', 'owned', 'gone', 'uncertain', 'confirmed_at', 'remote_id'])} s ON s.address = m.address
-) compared GROUP BY 1, 2, 3, 4, 5`,
-    11,
-    path,
-  )
+  FROM ${wanted} m FULL OUTER JOIN ${snapshotSql(dialect, scope, STORED)} s ON s.address = m.address
+) compared`
+  const totalled = [
+    'count(m_hash) AS all_rows',
+    'count(CASE WHEN m_hash IS NOT NULL AND m_key IS NULL THEN 1 END) AS null_keys',
+    'count(CASE WHEN m_key IS NOT NULL AND m_address IS NULL THEN 1 END) AS null_matches',
+    'count(CASE WHEN NOT differs AND m_hash IS NULL THEN 1 END) AS ignored',
+    `${members} AS members`,
+    'count(s_address) AS stored',
+  ]
+  const extract = await sql.fetch(dialect.split(compared, picked, totalled), picked.length + totalled.length, path)
   await db.run(`
 CREATE OR REPLACE TABLE probe AS SELECT c0 AS m_key, c1 AS m_address, c2 AS s_key, c3 AS s_address, c4 AS s_record,
   c5::BIGINT AS all_rows, c6::BIGINT AS null_keys, c7::BIGINT AS null_matches, c8::BIGINT AS ignored, c9::BIGINT AS members, c10::BIGINT AS stored FROM ${extractSql(extract)}`)

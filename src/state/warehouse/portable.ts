@@ -13,17 +13,18 @@ export interface TextSql {
   readonly without: (text: string, characters: string) => string
   /** Without anything but 0-9. */
   readonly digits: (text: string) => string
+  /** A text without punctuation and white space if it is a number by E.164, with a plus for 00; NULL if not. */
+  readonly e164: (bare: string) => string
 }
 
 /**
- * `normalise` (src/normalise.ts) over a text. The shapes of addresses and numbers are tested without regular expressions, whose
- * anchors and escapes differ between databases. `text` is evaluated more than once.
+ * `normalise` (src/normalise.ts) over a text, which may be evaluated more than once.
  */
 export function normaliseText(sql: TextSql, normaliser: Normaliser, text: string): string {
   return `nullif(${convert(sql, normaliser, text)}, '')`
 }
 
-function convert({ lit, lower, without, digits }: TextSql, normaliser: Normaliser, text: string): string {
+function convert({ lit, lower, without, digits, e164 }: TextSql, normaliser: Normaliser, text: string): string {
   const trim = `trim(${text}, ${lit(SPACE)})`
   switch (normaliser) {
     case 'exact':
@@ -43,13 +44,8 @@ function convert({ lit, lower, without, digits }: TextSql, normaliser: Normalise
     }
     case 'digits':
       return digits(text)
-    case 'e164': {
-      const bare = without(text, `${SPACE}()./-`)
-      const number = `CASE WHEN left(${bare}, 2) = '00' THEN '+' || substr(${bare}, 3) ELSE ${bare} END`
-      // A plus at the start and nowhere else, then 2 to 15 digits of which the first is no 0.
-      const plus = `left(${number}, 1) = '+' AND ${without(number, '0123456789')} = '+'`
-      return `CASE WHEN ${plus} AND substr(${number}, 2, 1) <> '0' AND length(${number}) BETWEEN 3 AND 16 THEN ${number} END`
-    }
+    case 'e164':
+      return e164(without(text, `${SPACE}()./-`))
   }
 }
 
@@ -87,4 +83,10 @@ export function unpivot(from: string, columns: readonly string[], texts: readonl
 /** Mixed into a hash, so that columns of other types hash differently even where their bytes are the same. 63 bits. */
 export function seed(types: readonly string[]): bigint {
   return createHash('sha256').update(types.join('\0')).digest().readBigUInt64BE() >> 1n
+}
+
+/** See `Dialect.split`. What does not differ is one group. */
+export function split(from: string, picked: readonly string[], totals: readonly string[]): string {
+  const list = picked.map((name) => `CASE WHEN differs THEN ${name} END AS ${name}`)
+  return `SELECT ${[...list, ...totals].join(', ')} FROM ${from} GROUP BY ${picked.map((_, i) => i + 1).join(', ')}`
 }

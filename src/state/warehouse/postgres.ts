@@ -22,6 +22,7 @@ export const postgres: Dialect = {
   normalise: (normaliser, text) => normaliseText(TEXT, normaliser, `((${text}) ${BYTES})`),
   hash,
   unpivot,
+  split,
   lowest: (from) =>
     `(SELECT DISTINCT ON (address ${BYTES}) address, key, hash FROM ${from} AS r ORDER BY address ${BYTES}, key ${BYTES}, hash)`,
   appends: false,
@@ -35,6 +36,8 @@ const TEXT: TextSql = {
   lower: (text) => `lower(${text})`,
   without: (text, characters) => `regexp_replace(${text}, ${lit(`[${characters}]+`)}, '', 'g')`,
   digits: (text) => `regexp_replace(${text}, '[^0-9]+', '', 'g')`,
+  // NULL without a match. `$` is the end of the text, and not of a line in it.
+  e164: (bare) => `substring(regexp_replace(${bare}, '^00', '+') from '^[+][1-9][0-9]{1,14}$')`,
 }
 
 /** Throws RangeError for a text with NUL, which PostgreSQL can't hold. */
@@ -135,6 +138,19 @@ function bytes({ name, type, native }: Column, timezone: string | undefined): st
     case 'string':
       return native === 'uuid' ? `uuid_send(${column})` : `textsend(${stringText(column, native)})`
   }
+}
+
+/**
+ * One pass of plain aggregates: several processes share it, which groups by key would prevent (measured: 1.0 to 1.1 times the
+ * join alone, against 1.3 to 1.8). What differs is gathered in one array, which ends at 1 GB: about ten million changes.
+ */
+function split(from: string, picked: readonly string[], totals: readonly string[]): string {
+  const names = totals.map((_, i) => `total_${i}`)
+  const sums = totals.map((it, i) => `${it.replace(/ AS \w+$/, '')} AS ${names[i]}`)
+  const gathered = `(SELECT ${sums.join(', ')}, array_agg(json_build_array(${picked.join(', ')})::text) FILTER (WHERE differs) AS found FROM ${from}) g`
+  // The first row, without a change, has the totals.
+  return `SELECT ${picked.map((_, i) => `f.change::json ->> ${i}`).join(', ')}, ${names.map((name) => `CASE WHEN f.n = 1 THEN ${name} ELSE 0 END`).join(', ')}
+FROM ${gathered}, unnest(array_prepend(NULL, found)) WITH ORDINALITY f(change, n)`
 }
 
 function grants({ schema, role, reader, database }: Parameters<Dialect['grants']>[0]): string {

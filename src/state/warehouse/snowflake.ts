@@ -4,7 +4,7 @@ import { quoteName } from '../../warehouse/model.ts'
 import { snowflakeRaw, snowflakeText } from '../../warehouse/snowflake-types.ts'
 import type { Scalar } from '../db.ts'
 import type { Dialect } from './dialect.ts'
-import { jsonText, normaliseText, type TextSql, unpivot } from './portable.ts'
+import { jsonText, normaliseText, type TextSql, split, unpivot } from './portable.ts'
 
 export const snowflake: Dialect = {
   name: 'snowflake',
@@ -22,6 +22,7 @@ export const snowflake: Dialect = {
   normalise: (normaliser, text) => normaliseText(TEXT, normaliser, `(${text})`),
   hash,
   unpivot,
+  split,
   lowest: (from) => `(SELECT address, MIN(key) AS key, MIN_BY(hash, key) AS hash FROM ${from} AS r GROUP BY address)`,
   appends: true,
   grants,
@@ -42,12 +43,22 @@ function lit(value: Scalar): string {
   return parts.length === 1 ? String(parts[0]) : `(${parts.join(' || CHR(0) || ')})`
 }
 
+/** TRANSLATE leaves out what has no counterpart: https://docs.snowflake.com/en/sql-reference/functions/translate */
 const TEXT: TextSql = {
   lit,
   // LOWER knows the letters of all languages.
   lower: (text) => `TRANSLATE(${text}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')`,
   without: (text, characters) => `TRANSLATE(${text}, ${lit(characters)}, '')`,
   digits: (text) => `REGEXP_REPLACE(${text}, '[^0-9]+', '')`,
+  e164,
+}
+
+/** By the places of its characters: whether `$` in a regular expression stands before a last line break too is nowhere said. */
+function e164(bare: string): string {
+  const number = `CASE WHEN LEFT(${bare}, 2) = '00' THEN '+' || SUBSTR(${bare}, 3) ELSE ${bare} END`
+  // A plus at the start and nowhere else, then 2 to 15 digits of which the first is no 0.
+  const plus = `LEFT(${number}, 1) = '+' AND TRANSLATE(${number}, '0123456789', '') = '+'`
+  return `CASE WHEN ${plus} AND SUBSTR(${number}, 2, 1) <> '0' AND LENGTH(${number}) BETWEEN 3 AND 16 THEN ${number} END`
 }
 
 function key(column: Column, timezone: string | undefined): string | null {
@@ -66,6 +77,7 @@ function key(column: Column, timezone: string | undefined): string | null {
       // With a fraction of nine digits always.
       return `(REPLACE(${trimmed(raw)}, ' ', 'T') || 'Z')`
     case 'bytes':
+      // In one line: https://docs.snowflake.com/en/sql-reference/functions/base64_encode
       return `BASE64_ENCODE(${ident(column.name)})`
     case 'float':
     case 'json':
@@ -88,7 +100,7 @@ const CONTROLS = Array.from({ length: 32 }, (_, i) => String.fromCharCode(i))
 
 /** How TO_JSON writes control characters is nowhere said. */
 function json(text: string): string {
-  return jsonText(lit, text, CONTROLS, `REGEXP_COUNT(${text}, '[[:cntrl:]]') > 0`)
+  return jsonText(lit, text, CONTROLS, `TRANSLATE(${text}, ${lit(CONTROLS.join(''))}, '') <> ${text}`)
 }
 
 /**
