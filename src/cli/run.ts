@@ -45,8 +45,15 @@ async function run(session: Session, selectors: string[], flags: Flags): Promise
   const { records, exitCode, failures } = await runAll(project, syncs, runOptions(flags), given).finally(seen.end)
   // A blocked sync never reached the engine; `status` should know of it all the same.
   const { prepareState, writeRecord } = await import('../records.ts')
-  for (const record of records)
-    if (record.status === 'blocked') await writeRecord(await prepareState(project, { name: record.sync }), record)
+  const { openKeeper } = await import('../state/keepers.ts')
+  for (const record of records) {
+    if (record.status !== 'blocked') continue
+    await writeRecord(await prepareState(project, { name: record.sync }), record)
+    // Elsewhere too, where that can be: nothing was sent, so nothing depends on it.
+    await openKeeper(project)
+      .then((keeper) => keeper.recorded(record.sync, record.run))
+      .catch(() => undefined)
+  }
   if (flags.json) {
     session.print(summaryJson(records, exitCode))
   } else {

@@ -1,4 +1,6 @@
 /** `cdp-sync grants`: what it prints, and that a real PostgreSQL which gave exactly that runs a whole project. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { RunRecord } from '../../src/types.ts'
@@ -63,6 +65,28 @@ describe('grants', () => {
 
   it('of a file are rights of the system', async () => {
     expect((await said('', 'files')).stdout).toMatch('only read: the system’s rights on the file decide')
+  })
+
+  it('of Snowflake name its role, its database and the warehouse that computes', async () => {
+    const folder = await project('')
+    try {
+      const text = `project: shop
+warehouses: { main: { type: snowflake, account: org-shop, user: ada, password: "\${env:SNOWFLAKE_PASSWORD}", role: syncer, warehouse: small, database: crm } }
+destinations: { app: { type: webhook, url: "\${env:WEBHOOK_URL}" } }
+state: { type: warehouse }
+`
+      await writeFile(join(folder.root, 'cdp-sync.yaml'), text)
+      const { code, stdout } = await cli(['grants'], { cwd: folder.root, env: { ...env, SNOWFLAKE_PASSWORD: 'of-the-test' } })
+      expect([code, stdout.split('\n')[0]]).toEqual([
+        0,
+        expect.stringMatching(/^-- main \(snowflake\)\. syncer runs syncs; cdp_sync_reader plans/),
+      ])
+      expect(stdout).toMatch(/GRANT USAGE ON DATABASE "?CRM"? TO ROLE "?SYNCER"?;/)
+      expect(stdout).toMatch(/GRANT USAGE ON WAREHOUSE "?SMALL"? TO ROLE "?CDP_SYNC_READER"?;/)
+      expect(stdout).not.toMatch('of-the-test')
+    } finally {
+      await folder.remove()
+    }
   })
 
   it('of a warehouse that is not there say so', async () => {

@@ -176,3 +176,16 @@ describe('states that lie where each sync is read from', () => {
     expect(await ok('history')).toMatch('people')
   })
 })
+
+describe('what was blocked', () => {
+  it('is known on every machine', async () => {
+    const { root, ok, cdp, fill } = await machine(PLACES[1][1], 'state: { type: warehouse, warehouse: app }')
+    await writeFile(join(root, 'syncs/later.yaml'), `depends_on: [people]\n${SYNC}`)
+    await ok('run')
+    await fill('SELECT 1 AS id, NULL AS email, NULL AS plan LIMIT 0')
+    expect((await cdp('run')).code).toBe(5)
+    await rm(join(root, '.cdp-sync'), { recursive: true })
+    const { syncs } = JSON.parse(await ok('status', '--json')) as { syncs: { name: string; status: string }[] }
+    expect(syncs.map(({ name, status }) => `${name} ${status}`)).toEqual(['later blocked', 'people refused'])
+  })
+})
