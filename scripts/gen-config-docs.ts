@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { jsonSchema } from '../src/config/json-schema.ts'
 import { listConnectors, loadConnector } from '../src/config/registry.ts'
-import { duckdbSchema, environmentSchema, postgresSchema, projectSchema, stateSchema } from '../src/config/schema.ts'
+import { duckdbSchema, environmentSchema, postgresSchema, projectSchema, snowflakeSchema, stateSchema } from '../src/config/schema.ts'
 import { syncSchema } from '../src/config/schema-sync.ts'
 import { toJson } from '../src/config/schema-walk.ts'
 import type { Json } from '../src/config/schema-walk.ts'
@@ -44,6 +44,7 @@ async function allTables(): Promise<Record<string, string>> {
     project: table(toJson(projectSchema)),
     'warehouse.postgres': table(toJson(postgresSchema)),
     'warehouse.duckdb': table(toJson(duckdbSchema)),
+    'warehouse.snowflake': table(toJson(snowflakeSchema)),
     connectors: await connectors(),
     state: table(toJson(stateSchema)),
     environment: table(toJson(environmentSchema)),

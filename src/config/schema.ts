@@ -80,10 +80,9 @@ export const snowflakeSchema = z
     type: z.literal('snowflake').describe('Snowflake. Needs its driver beside cdp-sync: `npm install snowflake-sdk`.'),
     account: z
       .string()
-      .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, {
+      .regex(/^(?!.*\.snowflakecomputing\.)[A-Za-z0-9][A-Za-z0-9_.-]*$/i, {
         error: 'is no account: write myorg-myaccount, without https:// and .snowflakecomputing.com',
       })
-      .refine((name) => !/\.snowflakecomputing\.(com|cn)$/i.test(name), { error: 'must end before .snowflakecomputing.com' })
       .describe('Account identifier, `myorg-myaccount`, or a locator with its region, `xy12345.eu-central-1`.'),
     user: z.string().min(1).optional().describe('User to log in as. An OAuth or access token may stand without.'),
     private_key: secret().optional().describe('Log in with a key pair: the RSA key as PEM text, `${file:keys/snowflake.p8}`.'),

@@ -629,12 +629,60 @@ describe('mistakes in the project file', () => {
     `)
     expect(shown).not.toMatch(/hunter2|12345/)
   })
+  it('a Snowflake that nobody, or two, log in to', async () => {
+    const text = `warehouses:
+  a: { type: snowflake, account: o-a }
+  b: { type: snowflake, account: o-a, user: x, password: hunter22, access_token: hunter33 }
+  c: { type: snowflake, account: "https://o-a.snowflakecomputing.com", private_key: "\${env:TOKEN}" }
+  d: { type: snowflake, account: o-a.snowflakecomputing.com, oauth_token: "\${env:TOKEN}", private_key_passphrase: hunter44, host: "https://h/" }
+`
+    const shown = await problems({ 'cdp-sync.yaml': text })
+    expect(shown).toMatchInlineSnapshot(`
+      "
+      cdp-sync.yaml:2:3 CDP1012 warehouses.a needs one way to log in: private_key, oauth_token, access_token or password.
+        |
+      2 |   a: { type: snowflake, account: o-a }
+        |   ^
+
+      cdp-sync.yaml:3:58 CDP1012 warehouses.b.password is a second way to log in, beside access_token: leave one.
+        |
+      3 |   b: { type: snowflake, account: o-a, user: x, password: ********, access_token: ******** }
+        |                                                          ^^^^^^^^
+
+      cdp-sync.yaml:4:3 CDP1012 warehouses.c needs user: private_key is the one of a user.
+        |
+      4 |   c: { type: snowflake, account: "https://o-a.snowflakecomputing.com", private_key: "\${env:TOKEN}" }
+        |   ^
+
+      cdp-sync.yaml:4:34 CDP1012 warehouses.c.account is no account: write myorg-myaccount, without https:// and .snowflakecomputing.com.
+        |
+      4 |   c: { type: snowflake, account: "https://o-a.snowflakecomputing.com", private_key: "\${env:TOKEN}" }
+        |                                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+      cdp-sync.yaml:5:34 CDP1012 warehouses.d.account is no account: write myorg-myaccount, without https:// and .snowflakecomputing.com.
+        |
+      5 |   d: { type: snowflake, account: o-a.snowflakecomputing.com, oauth_token: "\${env:TOKEN}", private_key_passphrase: ********, host: "https://h/" }
+        |                                  ^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+      cdp-sync.yaml:5:115 CDP1012 warehouses.d.private_key_passphrase opens a private_key, and there is none.
+        |
+      5 |   d: { type: snowflake, account: o-a.snowflakecomputing.com, oauth_token: "\${env:TOKEN}", private_key_passphrase: ********, host: "https://h/" }
+        |                                                                                                                   ^^^^^^^^
+
+      cdp-sync.yaml:5:131 CDP1012 warehouses.d.host is no host name: no https://, no path.
+        |
+      5 |   d: { type: snowflake, account: o-a.snowflakecomputing.com, oauth_token: "\${env:TOKEN}", private_key_passphrase: ********, host: "https://h/" }
+        |                                                                                                                                   ^^^^^^^^^^^^
+      "
+    `)
+    expect(shown).not.toContain('hunter')
+  })
   it('a warehouse that is not whole', async () => {
     const text = `warehouses:\n  a: { type: postgress }\n  b: { type: postgres, user: x }\n  c: { type: postgres, url: "mysql://u:secret@h/d", port: 1 }\n  d: { type: duckdb, timezone: Mars/Base }\n  e: { type: postgres, host: h, database: d, connect_timeout: soon }\n  f: { path: x }\n`
     const shown = await problems({ 'cdp-sync.yaml': text })
     expect(shown).toMatchInlineSnapshot(`
       "
-      cdp-sync.yaml:2:14 CDP1013 warehouses.a.type must be one of postgres, duckdb.
+      cdp-sync.yaml:2:14 CDP1013 warehouses.a.type must be one of postgres, duckdb, snowflake.
         |
       2 |   a: { type: postgress }
         |              ^^^^^^^^^
@@ -669,7 +717,7 @@ describe('mistakes in the project file', () => {
         |
       7 |   f: { path: x }
         |   ^
-      = One of: postgres, duckdb.
+      = One of: postgres, duckdb, snowflake.
       "
     `)
     expect(shown).not.toContain('secret')
