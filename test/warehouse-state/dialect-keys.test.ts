@@ -8,7 +8,7 @@ import { extractSql } from '../../src/warehouse/extract.ts'
 import { openWarehouse } from '../../src/warehouse/open.ts'
 import { wrap } from '../../src/warehouse/model.ts'
 import { inFolder, model } from '../warehouse/support.ts'
-import { engines, POSTGRES, type Engine, type Server } from './dialect-engines.ts'
+import { DUCKDB, engines, POSTGRES, type Engine, type Server } from './dialect-engines.ts'
 
 type Rows = (string | null)[][]
 
@@ -166,4 +166,20 @@ describe('keys in PostgreSQL', () => {
       expect(rows.map((row) => [row['key'], row['n'], row['email']])).toEqual([['A', '1', 'a'], ['B', '1', 'b'], ['a', '1', 'a'], ['b', '1', 'b'], ['ä', '1', 'ä']])
     }
   }) // prettier-ignore
+})
+
+describe('keys in DuckDB', () => {
+  it('compare byte by byte, whatever the collation of their column', async () => {
+    const server = await DUCKDB.start()
+    const { dialect } = DUCKDB
+    const key = dialect.key({ name: 'v', type: 'string', native: 'VARCHAR' }, undefined) ?? ''
+    await server.rows(`CREATE TABLE loose (v VARCHAR COLLATE NOCASE); INSERT INTO loose VALUES ('b'), ('A'), ('a'), ('ä'), ('B')`)
+    for (const text of [key, dialect.normalise('trim', key), dialect.list([key, key]), `${dialect.lit('email:')} || ${key}`]) {
+      const rows = await server.rows(`SELECT k, count(*) AS n FROM (SELECT ${text} AS k FROM loose) GROUP BY k ORDER BY k`)
+      expect(rows.map(({ k, n }) => [k?.replace(/^\[?"?(email:)?(.).*$/, '$2'), n])).toEqual(
+        ['A', 'B', 'a', 'b', 'ä'].map((it) => [it, '1']),
+      )
+    }
+    await server.stop()
+  })
 })

@@ -114,6 +114,7 @@ function hash(columns: readonly Column[], timezone: string | undefined): string 
   return `MOD(${signed} + 9223372036854775808, 9223372036854775808)`
 }
 
+/** What temporary tables need: https://docs.snowflake.com/en/user-guide/security-access-control-privileges#schema-privileges */
 function grants({ schema, role, reader, database, warehouse }: Parameters<Dialect['grants']>[0]): string {
   const place = database === null ? ident(schema) : `${ident(database)}.${ident(schema)}`
   const [runs, plans] = [ident(role), ident(reader)]
