@@ -11,7 +11,7 @@ import { CdpError } from '../../errors.ts'
 import { lit } from '../db.ts'
 import type { Db } from '../db.ts'
 import type { Addressing, HashSql, Staged } from '../stage.ts'
-import { readSnapshot, replaceSnapshot } from './carry.ts'
+import { readNote, readSnapshot, replaceSnapshot } from './carry.ts'
 import type { Versioned } from './carry.ts'
 import type { Sql, Workspace } from './sql.ts'
 import { SNAPSHOT, snapshotSql } from './tables.ts'
@@ -83,6 +83,7 @@ export function narrower(sql: Sql, scope: Scope, state: () => Versioned | null, 
       const staged = await request.stage(extract, localHash)
       const elsewhere =
         request.all || total === 0 ? await bringAll(sql, scope, request, total) : await compareStaged(sql, scope, request, found)
+      await checkUnchanged(sql, scope, found)
       return { extract, staged, elsewhere }
     }
     return sql.workspace(pickTables(sql), request.query, async (workspace) => {
@@ -94,9 +95,19 @@ export function narrower(sql: Sql, scope: Scope, state: () => Versioned | null, 
       const width = request.columns.length
       const staged = await request.stage(extract, (_columns, _raw, which) => `c${which === 'today' ? width : width + 1}::UBIGINT`)
       const elsewhere = picked === null ? NOTHING : await countElsewhere(request, found, picked)
+      await checkUnchanged(sql, scope, found)
       return { extract, staged, elsewhere }
     })
   }
+}
+
+/** A look holds nothing: a run may have ended between its first statement and its last. */
+async function checkUnchanged(sql: Sql, scope: Scope, found: Versioned | null): Promise<void> {
+  if (found === null || (await readNote(sql, scope))?.version === found.version) return
+  throw new CdpError('CDP4044', `The state of ${scope.sync} changed while it was looked at.`, {
+    where: scope.sync,
+    hint: 'A run ended meanwhile: look again.',
+  })
 }
 
 /** SQL over the columns of a model, in the dialect of its database. */
