@@ -272,10 +272,16 @@ async function checkMemory(project: Project, sync: Sync, keeper: Keeper, memory:
 
 const describeKey = (text: string): string => (JSON.parse(text) as string[]).join(', ')
 
-/** A state without a sync whose target is this one's: the sync was renamed, and a first run would send everything again. */
+/** A state that was this sync's, under another name or in another warehouse: a first run would send everything again. */
 async function checkOrphans(project: Project, sync: Sync, keeper: Keeper, target: string): Promise<void> {
   const names = new Set(project.syncs.map(({ name }) => name))
-  for (const name of await keeper.list()) {
+  const states = await keeper.list()
+  if (states.includes(sync.name) && !(await keeper.exists(sync.name)))
+    throw new CdpError('CDP4036', `${sync.name} has no state in the warehouse that it is read from now, and has one in another.`, {
+      where: sync.where,
+      hint: `Take it along: \`cdp-sync state pull ${sync.name}\` with the old \`warehouse:\`, \`cdp-sync state push ${sync.name}\` with the new one. To send everything again, forget it with the old one: \`cdp-sync reset ${sync.name}\`.`,
+    })
+  for (const name of states) {
     if (names.has(name) || (await keeper.target(name)) !== target) continue
     throw new CdpError('CDP4005', `${sync.name} has no state, and the state of ${name}, which is no sync any more, has the same target.`, {
       where: sync.where,

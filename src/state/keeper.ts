@@ -44,7 +44,7 @@ export interface Fetched {
    * whole snapshot and models are compared here.
    */
   readonly narrow: Narrow | null
-  close(): Promise<void>
+  readonly close: () => Promise<void>
 }
 
 /** `part`: of a snapshot that is compared elsewhere only what an unfinished run touches. */

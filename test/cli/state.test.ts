@@ -35,13 +35,16 @@ match: { email: email }
 fields: { plan: plan }
 `
 
+const ROWS = `SELECT n AS id, n || '@example.com' AS email, 'free' AS plan FROM range(30) t(n)`
+
 interface Machine {
   readonly root: string
   readonly cdp: (...argv: string[]) => Promise<Ran>
   readonly ok: (...argv: string[]) => Promise<string>
   readonly configure: (state: string) => Promise<void>
   readonly counts: () => Promise<Partial<Plan['syncs'][number]['counts']>>
-  readonly fill: (rows: string) => Promise<void>
+  /** Makes the table of the model. */
+  readonly fill: (rows: string, file?: string) => Promise<void>
 }
 
 const made: (() => Promise<void>)[] = []
@@ -66,8 +69,8 @@ async function machine(warehouses: string, state: string): Promise<Machine> {
     const { add, change, remove: left, unchanged, held } = (JSON.parse(await ok('plan', '--json')) as Plan).syncs[0]!.counts
     return { add, change, remove: left, unchanged, held }
   }
-  const fill = async (rows: string): Promise<void> => {
-    const instance = await DuckDBInstance.create(join(root, 'shop.duckdb'))
+  const fill = async (rows: string, file = 'shop.duckdb'): Promise<void> => {
+    const instance = await DuckDBInstance.create(join(root, file))
     const connection = await instance.connect()
     await connection.run(`CREATE OR REPLACE TABLE people AS ${rows}`)
     connection.closeSync()
@@ -77,7 +80,7 @@ async function machine(warehouses: string, state: string): Promise<Machine> {
   await configure(state)
   // A file that keeps states must be there.
   ;(await DuckDBInstance.create(join(root, 'state.duckdb'))).closeSync()
-  await fill(`SELECT n AS id, n || '@example.com' AS email, 'free' AS plan FROM range(30) t(n)`)
+  await fill(ROWS)
   return { root, cdp, ok, configure, counts, fill }
 }
 
@@ -164,6 +167,24 @@ describe('states that lie where each sync is read from', () => {
     const lost = await cdp('run', 'persons')
     expect([lost.code, lost.stdout]).toEqual([1, expect.stringContaining('CDP4005')])
     await ok('rename', 'people', 'persons')
+    await rm(join(root, 'syncs/other.yaml'))
+    expect(await counts()).toMatchObject({ add: 0, unchanged: 30 })
+    expect(receiver.requests.length).toBe(before)
+  })
+
+  it('are missed when a sync is read from another: it is pulled and pushed, and nothing is sent', async () => {
+    const { root, ok, cdp, counts, fill, file } = await begin()
+    const before = receiver.requests.length
+    const text = await readFile(file, 'utf8')
+    await writeFile(join(root, 'syncs/other.yaml'), SYNC)
+    await fill(ROWS, 'state.duckdb')
+    await writeFile(file, `warehouse: first\n${text}`)
+    const lost = await cdp('run', 'people')
+    expect([lost.code, lost.stdout]).toEqual([1, expect.stringContaining('CDP4036')])
+    await writeFile(file, text)
+    await ok('state', 'pull', 'people')
+    await writeFile(file, `warehouse: first\n${text}`)
+    await ok('state', 'push', 'people')
     await rm(join(root, 'syncs/other.yaml'))
     expect(await counts()).toMatchObject({ add: 0, unchanged: 30 })
     expect(receiver.requests.length).toBe(before)
