@@ -1,9 +1,11 @@
 /** Snowflake's protocol: logins, sessions, results in pieces, errors in words. The SQL itself is in snowflake-sql.test.ts. */
 import { createHash, createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { loadProject } from '../../src/config/load.ts'
 import type { SnowflakeSettings } from '../../src/config/types.ts'
 import { AuthError, CdpError } from '../../src/errors.ts'
 import { openWarehouse } from '../../src/warehouse/open.ts'
@@ -318,5 +320,25 @@ describe('errors of a statement', () => {
     [{ status: 400 }, 'CDP2314'],
   ] as const)('have a code of ours: %o', async (reply, code) => {
     expect(await refused(reply)).toMatchObject({ code, where: expect.stringMatching(/^models\/contacts\.sql:/) as string })
+  })
+})
+
+describe('docs/snowflake.md', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/snowflake.md'), 'utf8')
+  const entries = [...page.matchAll(/^```yaml\n(.*?)^```/gms)].map(([, text = '']) => text)
+
+  it('shows entries that load, one for each way to log in', async () => {
+    expect(entries).toHaveLength(4)
+    for (const text of entries) {
+      await inFolder(async (root) => {
+        await mkdir(join(root, 'keys'))
+        await writeFile(join(root, 'keys/snowflake.p8'), pem())
+        await writeFile(join(root, 'cdp-sync.yaml'), text)
+        const environ = { SNOWFLAKE_TOKEN: 'a', SNOWFLAKE_OAUTH: 'b', SNOWFLAKE_PASSWORD: 'c' }
+        const { warehouses } = await loadProject({ root, env: undefined, vars: undefined, environ })
+        expect(warehouses['prod']).toMatchObject({ type: 'snowflake', settings: { account: 'myorg-myaccount' } })
+      })
+    }
+    fake = await fakeSnowflake()
   })
 })
