@@ -1,32 +1,9 @@
 /** kill -9 where a repeat would do harm, and recovery under a configuration that was edited in between. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  expectConverged,
-  expectNoFalseDone,
-  held,
-  makeProject,
-  people,
-  syncText,
-  wanted,
-  withoutNulls,
-  type TestProject,
-} from '../support/project.ts'
-import { startReceiver, type Receiver } from '../support/receiver.ts'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { expectConverged, expectNoFalseDone, held, people, syncText, wanted, withoutNulls, type TestProject } from '../support/project.ts'
+import { killAt, make, receiver } from './support.ts'
 
-let receiver: Receiver
 let project: TestProject
-beforeEach(async () => {
-  receiver = await startReceiver()
-})
-afterEach(async () => {
-  await project.remove()
-  await receiver.close()
-})
-
-async function kill(at: string): Promise<void> {
-  const { signal, stdout, stderr } = await project.run(['run'], { env: { CDP_SYNC_CRASH_AT: at } })
-  expect([signal, stdout, stderr]).toEqual(['SIGKILL', '', expect.anything()])
-}
 
 const eventKeys = (): string[] => receiver.events.map(({ key }) => key).sort()
 
@@ -36,9 +13,9 @@ describe('a killed append', () => {
   it.each(['uncommitted:2', 'intended:2', 'sending:3', 'answered:1', 'answered:4', 'delivered', 'folding'])(
     'at %s sends nothing twice: what is in doubt is held until a person looked',
     async (at) => {
-      project = await makeProject({ url: receiver.url, sync: 'mode: append\nbackfill: true' })
+      project = await make({ sync: 'mode: append\nbackfill: true' })
       await project.rows(ROWS)
-      await kill(at)
+      project = await killAt(project, at)
       await expectNoFalseDone(project, receiver)
       const { counts } = await project.plan()
       expect(counts.held).toBeLessThanOrEqual(2 * 5)
@@ -70,11 +47,11 @@ describe('between a kill and the next run', () => {
   const NEXT = [...people(0, 20).map((it) => ({ ...it, plan: 'cnry-pro' })), ...people(30, 40)]
 
   beforeEach(async () => {
-    project = await makeProject({ url: receiver.url })
+    project = await make()
     await project.rows(ROWS)
     expect((await project.look('run')).code).toBe(0)
     await project.rows(NEXT)
-    await kill('answered:4')
+    project = await killAt(project, 'answered:4')
   })
 
   it('the mapping may be edited: what was sent before counts as it was sent', async () => {

@@ -1,5 +1,6 @@
 /** What the tests of crashes share: projects after a first run, and what must hold between a kill and the next run, and after it. */
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
+import { engine, LOCAL } from '../support/engines.ts'
 import {
   expectConverged,
   expectNoFalseDone,
@@ -9,19 +10,20 @@ import {
   person,
   wanted,
   type Person,
+  type ProjectSettings,
   type TestProject,
 } from '../support/project.ts'
 import { withPostgres, type Postgres } from '../support/postgres.ts'
-import { startReceiver, type Receiver, type Stored } from '../support/receiver.ts'
+import { startReceiver, type Receiver } from '../support/receiver.ts'
 
 const BATCH = 5
 const CONCURRENCY = 2
 /** Changes that a kill may repeat: design, promise I6. */
 const BOUND = 3 * CONCURRENCY * BATCH
 
-const BEFORE = people(0, 60)
+export const BEFORE = people(0, 60)
 /** 30 changed (two of them trade their e-mails), 15 left, 15 new: 45 upserts in 9 requests, 15 removals in 3. */
-const AFTER: Person[] = [
+export const AFTER: Person[] = [
   person(0, { email: person(1).email }),
   person(1, { email: person(0).email }),
   ...people(2, 30).map((it) => ({ ...it, plan: 'cnry-pro' })),
@@ -29,49 +31,70 @@ const AFTER: Person[] = [
   ...people(60, 75),
 ]
 
-let postgres: Postgres
+let postgres: Postgres | undefined
 export let receiver: Receiver
-/** A project whose first run delivered BEFORE, by warehouse, and what the receiver held then. */
-const delivered: { [warehouse: string]: TestProject } = {}
-const fresh: { [warehouse: string]: TestProject } = {}
-let base: [string, Stored][]
 const open: TestProject[] = []
 
 beforeAll(async () => {
-  postgres = await withPostgres()
+  if (engine.missing !== null) return
   receiver = await startReceiver()
-  for (const [name, more] of [
-    ['DuckDB', {}],
-    ['PostgreSQL', { postgres }],
-  ] as const) {
-    const project = await makeProject({ url: receiver.url, ...more })
-    fresh[name] = await project.copy()
-    await project.rows(BEFORE)
-    expect((await project.run(['run'])).code).toBe(0)
-    delivered[name] = project
-  }
-  base = [...receiver.records]
+  if (LOCAL) postgres = await withPostgres()
 })
 afterEach(async () => {
-  receiver.fault(() => undefined)
+  receiver?.fault(() => undefined)
   for (const project of open.splice(0)) await project.remove()
 })
 afterAll(async () => {
-  for (const project of [...Object.values(delivered), ...Object.values(fresh)]) await project.remove()
-  await receiver.close()
-  await postgres.stop()
+  await receiver?.close()
+  await postgres?.stop()
 })
 
-/** A copy of the project after its first run (or before any), with the receiver as it was then. */
-export async function begin(warehouse: string, first = false): Promise<TestProject> {
-  const from = (first ? fresh : delivered)[warehouse]
-  if (!from) throw new Error(warehouse)
-  const project = await from.copy()
-  open.push(project)
+export interface Beginning extends Partial<ProjectSettings> {
+  /** Before any run. */
+  readonly first?: boolean
+  /** What models are read from. */
+  readonly reading?: 'DuckDB' | 'PostgreSQL'
+}
+
+/** A project with nothing in its model. */
+export async function make({ reading = 'DuckDB', ...settings }: Omit<Beginning, 'first'> = {}): Promise<TestProject> {
   receiver.records.clear()
-  if (!first) for (const [key, record] of base) receiver.records.set(key, { ...record })
+  receiver.events.length = 0
+  receiver.requests.length = 0
+  const project = await makeProject({ url: receiver.url, ...(reading === 'PostgreSQL' && postgres ? { postgres } : {}), ...settings })
+  open.push(project)
+  return project
+}
+
+/** A project whose model is AFTER, after a run that delivered BEFORE, or before any. */
+export async function begin({ first = false, ...settings }: Beginning = {}): Promise<TestProject> {
+  const project = await make(settings)
+  if (!first) {
+    await project.rows(BEFORE)
+    const { code, stderr } = await project.look('run')
+    expect([code, stderr]).toEqual([0, expect.anything()])
+  }
   await project.rows(AFTER)
   return project
+}
+
+/** Runs until the step, and no further; gives the project in which things go on: that of another machine, unless the state is here. */
+export async function killAt(project: TestProject, at: string): Promise<TestProject> {
+  const { signal, stdout, stderr } = await project.run(['run'], { env: { CDP_SYNC_CRASH_AT: at } })
+  expect([at, signal, stdout, stderr]).toEqual([at, 'SIGKILL', '', expect.anything()])
+  return afterKill(project)
+}
+
+export async function afterKill(project: TestProject): Promise<TestProject> {
+  await project.place.expire('people', project.root)
+  return LOCAL ? project : elsewhere(project)
+}
+
+/** The same project on a machine that never saw it. */
+export async function elsewhere(project: TestProject): Promise<TestProject> {
+  const there = await project.elsewhere()
+  open.push(there)
+  return there
 }
 
 /** Between a kill and the next run: nothing is falsely done, and the plan has every row that differs. */
@@ -91,7 +114,7 @@ export async function expectHonest(project: TestProject, kills = 1): Promise<voi
 const sorted = (fields: Record<string, unknown> | undefined): unknown =>
   fields && Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1))
 
-/** The run after a kill: converges, repeats no more than what the plan before it called uncertain, and says so. */
+/** The run after a kill: converges, repeats no more than the plan before it called uncertain, says so, and leaves nothing lying about. */
 export async function expectRecovery(project: TestProject, kills = 1): Promise<void> {
   const there = held(receiver)
   const from = receiver.requests.length
@@ -113,9 +136,5 @@ export async function expectRecovery(project: TestProject, kills = 1): Promise<v
   const { recovered } = await project.record()
   if (kills === 1) expect(recovered?.uncertain ?? 0).toBe(uncertain)
   else expect(recovered?.uncertain ?? 0).toBeLessThanOrEqual(uncertain)
-}
-
-export async function killAt(project: TestProject, at: string): Promise<void> {
-  const { signal, stderr } = await project.run(['run'], { env: { CDP_SYNC_CRASH_AT: at } })
-  expect([at, signal, stderr]).toEqual([at, 'SIGKILL', expect.anything()])
+  expect(await project.place.leftovers('people', project.root)).toEqual([])
 }

@@ -2,21 +2,13 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { Refused } from '../../src/connector.ts'
 import { retry } from '../../src/maintain.ts'
-import { readRejected, statePaths } from '../../src/records.ts'
-import type { RejectedRow } from '../../src/records.ts'
 import { service } from '../support/destinations.ts'
 import { column, world } from '../support/world.ts'
 import type { World } from '../support/world.ts'
-import { DAY, pending, people, person, ran } from './support.ts'
+import { DAY, pending, people, person, ran, rejected } from './support.ts'
 
 let w: World
 afterEach(() => w?.close())
-
-const rejected = async (): Promise<RejectedRow[]> => {
-  const rows: RejectedRow[] = []
-  for await (const row of readRejected(statePaths(w.project, w.sync))) rows.push(row)
-  return rows
-}
 
 /** Key 1 is refused five times; the others pass. */
 async function held(): Promise<void> {
@@ -35,7 +27,7 @@ describe('a row that was refused five times with the same payload', () => {
     expect(sent).toEqual([])
     expect(record).toMatchObject({ status: 'incomplete', exit_code: 3, counts: { held: 1 } })
     expect(await pending(w)).toEqual({ held: 1 })
-    expect(await rejected()).toMatchObject([{ key: '1', outcome: 'rejected', code: 'BAD', attempts: 5, held: true }])
+    expect(await rejected(w)).toMatchObject([{ key: '1', outcome: 'rejected', code: 'BAD', attempts: 5, held: true }])
   })
 
   const freeing: Record<string, () => Promise<void> | void> = {
@@ -77,7 +69,7 @@ describe('a row that was refused five times with the same payload', () => {
     w = await world(service('match'))
     await held()
     expect((await ran(w, people(1, 'free', 2))).record).toMatchObject({ status: 'ok', counts: { held: 0, remove: 0 } })
-    expect(await rejected()).toEqual([])
+    expect(await rejected(w)).toEqual([])
   })
 
   it('stops being listed once it is taken', async () => {
@@ -85,7 +77,7 @@ describe('a row that was refused five times with the same payload', () => {
     await held()
     w.service.fate = () => 'ok'
     await ran(w, people(2, 'pro'))
-    expect(await rejected()).toEqual([])
+    expect(await rejected(w)).toEqual([])
     expect((await ran(w)).record.status).toBe('ok')
   })
 })
@@ -177,5 +169,5 @@ it('a service that answers with a NUL and quotes in its message breaks nothing',
   w = await world(service('match'))
   w.service.fate = ({ key }) => ({ key, result: 'rejected', code: "it's", message: "a\0b'c\\" })
   await ran(w, people(1))
-  expect(await rejected()).toMatchObject([{ code: "it's", message: "a\0b'c\\" }])
+  expect(await rejected(w)).toMatchObject([{ code: "it's", message: "a\0b'c\\" }])
 })

@@ -7,6 +7,7 @@ import { lockSync } from '../../src/lock.ts'
 import { statePaths } from '../../src/records.ts'
 import { service } from '../support/destinations.ts'
 import type { Fate, Kind } from '../support/destinations.ts'
+import { LOCAL } from '../support/engines.ts'
 import { column, world } from '../support/world.ts'
 import type { World } from '../support/world.ts'
 import { DAY, pending, people, person, ran } from './support.ts'
@@ -83,7 +84,7 @@ describe('a plan', () => {
     expect(await listing(w.project.root)).toEqual(before)
   })
 
-  it('waits for a run that holds the state, then names the holder', async () => {
+  it.runIf(LOCAL)('waits for a run that holds the state, then names the holder', async () => {
     w = await world(service('match'))
     await ran(w, people(1))
     const folder = join(statePaths(w.project, w.sync).file, '..')

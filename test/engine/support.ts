@@ -1,5 +1,8 @@
 /** What the engine's scenarios say over and over: people as rows, a run with what it sent, a plan as its counts. */
 import type { RunOptions } from '../../src/context.ts'
+import { readRejected } from '../../src/records.ts'
+import type { RejectedRow } from '../../src/records.ts'
+import { openKeeper } from '../../src/state/keepers.ts'
 import type { RunRecord } from '../../src/types.ts'
 import type { SentChange } from '../support/destinations.ts'
 import type { Row, World } from '../support/world.ts'
@@ -45,3 +48,10 @@ export const there = (w: World): Record<string, unknown> =>
   Object.fromEntries(
     [...w.service.records()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([address, fields]) => [address, fields['plan'] ?? null]),
   )
+
+/** What `rejected` lists. */
+export async function rejected(w: World): Promise<RejectedRow[]> {
+  const rows: RejectedRow[] = []
+  for await (const row of readRejected(await (await openKeeper(w.project)).records(w.sync.name))) rows.push(row)
+  return rows
+}

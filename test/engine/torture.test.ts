@@ -9,6 +9,7 @@ import type { Postgres } from '../support/postgres.ts'
 import { startReceiver } from '../support/receiver.ts'
 import type { Receiver } from '../support/receiver.ts'
 import { service } from '../support/destinations.ts'
+import { engine } from '../support/engines.ts'
 import { column, world } from '../support/world.ts'
 import type { World } from '../support/world.ts'
 import { duckdbEntry, postgresEntry } from '../warehouse/support.ts'
@@ -71,7 +72,9 @@ const warehouses = {
   postgres: () => postgresEntry({ url: server.url }),
   duckdb: () => duckdbEntry({}),
 }
-const sides = Object.keys(warehouses) as (keyof typeof warehouses)[]
+const sides = (Object.keys(warehouses) as (keyof typeof warehouses)[]).filter((side) => engine.reads === null || engine.reads === side)
+/** The state is in the database that the model is read from, and a file in memory keeps none. */
+const FILED = engine.reads === 'duckdb'
 
 async function webhookWorld(fields: Sync['fields'], sql: string, side: keyof typeof warehouses): Promise<World> {
   receiver = await startReceiver()
@@ -79,15 +82,17 @@ async function webhookWorld(fields: Sync['fields'], sql: string, side: keyof typ
   const object = Object.keys(webhook.objects)[0] ?? ''
   const made = webhook.objects[object] as ObjectSpec | ((settings: object) => ObjectSpec)
   const spec = typeof made === 'function' ? made({ config, options: {} }) : made
-  return world(service('key'), {
+  const opened = await world(service('key'), {
     destination: { name: 'hook', connector: webhook, config, where: 'x' },
     object,
     spec,
     match: [],
     fields,
-    warehouse: warehouses[side](),
+    ...(FILED ? {} : { warehouse: warehouses[side]() }),
     model: { sql, where: 'models/test.sql', key: ['id'], condition: null },
   })
+  if (FILED) await opened.model([])
+  return opened
 }
 
 /** Key -> the fields of its change as exact JSON text, from the bodies as sent. */
@@ -157,7 +162,7 @@ describe.each(sides)('from %s', (side) => {
   })
 })
 
-it('a model that moves from PostgreSQL to DuckDB with the same values sends nothing', async () => {
+it.runIf(engine.reads === null)('a model that moves from PostgreSQL to DuckDB with the same values sends nothing', async () => {
   const select = (position: 0 | 1): string => `SELECT 1 AS id, ${TYPES.map((row, i) => `${row[position]} AS v${i}`).join(', ')}`
   w = await webhookWorld(
     TYPES.map((_, i) => column(`f${i}`, `v${i}`)),

@@ -1,16 +1,20 @@
-/** A project on disk whose commands run as processes of the built program, on a real warehouse. Needs `npm run build`. */
+/** A project on disk whose commands run as processes of the built program, on a real warehouse, with state where `engine` has it. Needs `npm run build`. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { expect, vi } from 'vitest'
+import { loadProject } from '../../src/config/load.ts'
+import type { Project } from '../../src/config/types.ts'
+import { openKeeper } from '../../src/state/keepers.ts'
 import { openState, lookThrough, readMemory } from '../../src/state/local.ts'
 import { encodeJson } from '../../src/json.ts'
 import type { Plan, RunRecord } from '../../src/types.ts'
 import { cellValue } from '../../src/values.ts'
+import { engine, forgetMachine, stateFile, type StatePlace } from './engines.ts'
 import type { Postgres } from './postgres.ts'
 import type { Receiver } from './receiver.ts'
 import { cli, type Ran } from './run-cli.ts'
@@ -67,6 +71,7 @@ export interface RunOptions {
 export interface TestProject {
   readonly root: string
   readonly env: Readonly<Record<string, string>>
+  readonly place: StatePlace
   write(path: string, text: string): Promise<void>
   /** Replaces the rows of the model's table. */
   rows(rows: readonly Person[]): Promise<void>
@@ -78,8 +83,12 @@ export interface TestProject {
   plan(): Promise<Plan['syncs'][number]>
   /** The newest run record of a sync. */
   record(sync?: string): Promise<RunRecord>
-  /** Another project with the same files, state and destination. */
+  /** As the program reads it. */
+  loaded(): Promise<Project>
+  /** Another project with the same files and destination, and with the same state: a copy of it where it lies in the folder. */
   copy(): Promise<TestProject>
+  /** The same on a machine that never saw it, for states that lie elsewhere. */
+  elsewhere(): Promise<TestProject>
   remove(): Promise<void>
 }
 
@@ -112,7 +121,8 @@ export async function makeProject(settings: ProjectSettings): Promise<TestProjec
   expect(existsSync(BIN), 'npm run build comes first').toBe(true)
   const root = await mkdtemp(join(tmpdir(), 'cdp-sync-project-'))
   const schema = `p${process.pid}_${++made}`
-  const { postgres } = settings
+  const place = engine.place()
+  const postgres = settings.postgres ?? place.postgres
   const url = new URL('/hook', settings.url)
   url.username = 'agent'
   url.password = SECRETS.URL_PASSWORD
@@ -123,12 +133,16 @@ export async function makeProject(settings: ProjectSettings): Promise<TestProjec
     SIGNING_SECRET: SECRETS.SIGNING_SECRET,
     EXTRA: SECRETS.EXTRA,
     ...(postgres ? { DATABASE_URL: postgres.url } : {}),
+    ...place.env,
     ...settings.env,
   }
   const warehouse = postgres ? '{ type: postgres, url: "${env:DATABASE_URL}" }' : '{ type: duckdb, path: warehouse.duckdb }'
   const destination = `{ type: webhook, url: "\${env:HOOK_URL}", signing_secret: "\${env:SIGNING_SECRET}", headers: { x-api-key: "\${env:API_KEY}", x-more: "\${env:EXTRA}" }, ${settings.destination ?? 'batch_size: 5, concurrency: 2'} }`
-  const project = open(root, env, postgres, schema)
-  await project.write('cdp-sync.yaml', `warehouses: { main: ${warehouse} }\ndestinations: { app: ${destination} }\n${settings.more ?? ''}`)
+  const project = open(root, env, place, postgres, schema)
+  await project.write(
+    'cdp-sync.yaml',
+    `warehouses: { main: ${warehouse}${place.yamlWarehouses} }\ndestinations: { app: ${destination} }\n${place.yaml}${settings.more ?? ''}`,
+  )
   await project.write(
     'syncs/people.yaml',
     syncText(settings.sync).replace('table: people', postgres ? `table: ${schema}.people` : 'table: people'),
@@ -137,11 +151,18 @@ export async function makeProject(settings: ProjectSettings): Promise<TestProjec
   return project
 }
 
-function open(root: string, env: Readonly<Record<string, string>>, postgres: Postgres | undefined, schema: string): TestProject {
+function open(
+  root: string,
+  env: Readonly<Record<string, string>>,
+  place: StatePlace,
+  postgres: Postgres | undefined,
+  schema: string,
+): TestProject {
   const children: ChildProcess[] = []
   const self: TestProject = {
     root,
     env,
+    place,
     async write(path, text) {
       await mkdir(dirname(join(root, path)), { recursive: true })
       await writeFile(join(root, path), text)
@@ -167,18 +188,24 @@ function open(root: string, env: Readonly<Record<string, string>>, postgres: Pos
       return plan
     },
     async record(sync = 'people') {
-      const folder = join(root, '.cdp-sync/state', sync, 'runs')
+      const { runs } = await (await openKeeper(await self.loaded())).records(sync)
       const records = await Promise.all(
-        (await readdir(folder)).map(async (name) => JSON.parse(await readFile(join(folder, name), 'utf8')) as RunRecord),
+        (await readdir(runs)).map(async (name) => JSON.parse(await readFile(join(runs, name), 'utf8')) as RunRecord),
       )
       const [newest] = records.sort((a, b) => (a.started_at < b.started_at ? 1 : -1))
       if (!newest) throw new Error('no record')
       return newest
     },
+    loaded: () => loadProject({ root, environ: env }),
     async copy() {
       const twin = await mkdtemp(join(tmpdir(), 'cdp-sync-project-'))
       await cp(root, twin, { recursive: true })
-      return open(twin, env, postgres, schema)
+      return open(twin, env, place, postgres, schema)
+    },
+    async elsewhere() {
+      const twin = await self.copy()
+      await forgetMachine(twin.root)
+      return twin
     },
     async remove() {
       for (const child of children) child.kill('SIGKILL')
@@ -262,14 +289,11 @@ function tableSql(prefix: string, rows: readonly Person[]): string {
 }
 
 /** What the state counts as known, journal of an unfinished run included: address -> delivered fields. Leaves the state alone. */
-export async function known(root: string, sync = 'people'): Promise<Map<string, Record<string, unknown>>> {
+export async function known(project: TestProject, sync = 'people'): Promise<Map<string, Record<string, unknown>>> {
   const folder = await mkdtemp(join(tmpdir(), 'cdp-sync-known-'))
-  const file = join(folder, 'state.duckdb')
-  const original = join(root, '.cdp-sync/state', `${sync}.duckdb`)
   try {
-    if (!existsSync(original)) return new Map()
-    await copyFile(original, file)
-    if (existsSync(`${original}.wal`)) await copyFile(`${original}.wal`, `${file}.wal`)
+    const file = await stateFile(await project.loaded(), sync, folder)
+    if (file === null) return new Map()
     const state = await openState({ file, writable: true, spill: folder, memory: 128 * 2 ** 20, threads: 1 })
     try {
       const { header } = await readMemory(state.db)
@@ -306,7 +330,7 @@ export const withoutNulls = (fields: Record<string, unknown>): Record<string, un
 /** Everything the state counts as delivered is at the receiver, value by value. */
 export async function expectNoFalseDone(project: TestProject, receiver: Receiver): Promise<void> {
   const there = held(receiver)
-  for (const [key, fields] of await known(project.root)) expect({ key, ...there.get(key) }).toEqual({ key, ...withoutNulls(fields) })
+  for (const [key, fields] of await known(project)) expect({ key, ...there.get(key) }).toEqual({ key, ...withoutNulls(fields) })
 }
 
 /** The receiver holds exactly these rows, and the next plan is empty. */

@@ -1,6 +1,6 @@
 /** An S3 server of its own for each test file: versitygw, which nobody here wrote. Null where it is not installed. */
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, utimes } from 'node:fs/promises'
 import net from 'node:net'
 import { homedir, tmpdir } from 'node:os'
@@ -31,6 +31,8 @@ export interface S3 {
   read(key: string): Promise<string>
   /** Makes an object look as if it had been written so many seconds earlier. */
   age(key: string, seconds: number): Promise<void>
+  /** Remembers everything under a prefix as it is now; gives what puts it back so. */
+  remember(prefix: string): () => void
   stop(): void
   start(): Promise<void>
   close(): Promise<void>
@@ -61,6 +63,20 @@ export async function startS3(): Promise<S3> {
     async age(key, seconds) {
       const at = Date.now() / 1000 - seconds
       await utimes(join(bucket, key), at, at)
+    },
+    remember(prefix) {
+      const folders = [join(bucket, prefix), join(root, 'meta/states', prefix)]
+      const image = mkdtempSync(join(root, 'image-'))
+      folders.forEach(
+        (folder, i) => existsSync(folder) && cpSync(folder, join(image, String(i)), { recursive: true, preserveTimestamps: true }),
+      )
+      return () => {
+        folders.forEach((folder, i) => {
+          rmSync(folder, { recursive: true, force: true })
+          if (existsSync(join(image, String(i)))) cpSync(join(image, String(i)), folder, { recursive: true, preserveTimestamps: true })
+        })
+        rmSync(image, { recursive: true })
+      }
     },
     stop: () => void child?.kill('SIGKILL'),
     async start() {

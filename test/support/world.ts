@@ -1,16 +1,16 @@
-/** A project in a temporary folder for the engine's tests: a CSV model, a test service, the real engine and state. */
-import { copyFileSync, existsSync, rmSync } from 'node:fs'
-import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
+/** A project in a temporary folder for the engine's tests: a CSV model, a test service, the real engine, state where `engine` has it. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FieldSpec, Project, Sync } from '../../src/config/types.ts'
 import { DEFAULT_OPTIONS } from '../../src/context.ts'
 import type { RunContext, RunEvent, RunOptions } from '../../src/context.ts'
-import { statePaths } from '../../src/records.ts'
 import { planSync, runSync } from '../../src/run.ts'
 import type { RunRecord, SyncPlan } from '../../src/types.ts'
 import { openDb } from '../../src/state/db.ts'
 import type { Service } from './destinations.ts'
+import { engine, stateFile } from './engines.ts'
+import type { Models } from './engines.ts'
 
 export type Row = Record<string, string | null>
 
@@ -49,9 +49,21 @@ function cell(value: string | null | undefined): string {
   return value === null || value === undefined ? '\\N' : `"${value.replaceAll('"', '""')}"`
 }
 
+/** A file of the project. */
+const files = (root: string): Models => ({
+  entry: { name: 'files', type: 'duckdb', settings: {}, where: 'cdp-sync.yaml:2:3' },
+  sql: `select * from read_csv('rows.csv', all_varchar = true, nullstr = '\\N', header = true, delim = ',', quote = '"')`,
+  fill: (names, rows) =>
+    writeFile(
+      join(root, 'rows.csv'),
+      [names.join(','), ...rows.map((row) => names.map((name) => cell(row[name])).join(','))].join('\n') + '\n',
+    ),
+})
+
 export async function world(service: Service, over: Partial<Sync> = {}): Promise<World> {
   const root = await mkdtemp(join(tmpdir(), 'cdp-sync-world-'))
-  const warehouse = { name: 'files', type: 'duckdb' as const, settings: {}, where: 'cdp-sync.yaml:2:3' }
+  const place = engine.place()
+  const models = place.models(root) ?? files(root)
   const destination = { name: 'there', connector: service.connector, config: {}, where: 'cdp-sync.yaml:4:3' }
   const spec = service.connector.objects['record']
   if (!spec || typeof spec === 'function') throw new Error('no record')
@@ -65,9 +77,9 @@ export async function world(service: Service, over: Partial<Sync> = {}): Promise
     enabled: true,
     environments: null,
     renamedFrom: null,
-    warehouse,
+    warehouse: models.entry,
     model: {
-      sql: `select * from read_csv('rows.csv', all_varchar = true, nullstr = '\\N', header = true, delim = ',', quote = '"')`,
+      sql: models.sql,
       where: 'models/test.sql',
       key: ['id'],
       condition: null,
@@ -94,18 +106,17 @@ export async function world(service: Service, over: Partial<Sync> = {}): Promise
   }
   const project = {
     root,
-    name: null,
+    name: 'shop',
     environment: null,
-    warehouses: { files: warehouse },
+    warehouses: { [sync.warehouse.name]: sync.warehouse, ...place.warehouses },
     destinations: { there: destination },
-    state: { type: 'local', path: join(root, '.cdp-sync') },
+    state: place.entry(root),
     syncs: [sync],
     secrets: [],
     variables: [],
     warnings: [],
   } as unknown as Project
-  const paths = statePaths(project, sync)
-  let image = false
+  let killed = false
   const self: World = {
     project,
     sync,
@@ -113,11 +124,7 @@ export async function world(service: Service, over: Partial<Sync> = {}): Promise
     events: [],
     now: Date.parse('2026-01-01T00:00:00Z'),
     async model(rows) {
-      const names = Object.keys(rows[0] ?? { id: '', email: '', phone: '', plan: '' })
-      await writeFile(
-        join(root, 'rows.csv'),
-        [names.join(','), ...rows.map((row) => names.map((name) => cell(row[name])).join(','))].join('\n') + '\n',
-      )
+      await models.fill(Object.keys(rows[0] ?? { id: '', email: '', phone: '', plan: '' }), rows)
     },
     context(options = {}) {
       return {
@@ -136,42 +143,31 @@ export async function world(service: Service, over: Partial<Sync> = {}): Promise
     plan: (options) => planSync(project, self.sync, self.context(options)),
     async run(options) {
       self.now += 1000
-      image = false
+      killed = false
       const record = await runSync(project, self.sync, self.context(options))
-      if (image) await restore(paths.file)
+      if (killed) await place.revive(project, self.sync.name)
       return record
     },
     async state(sql) {
-      const { db, close } = await openDb({ memory: 128 * 1_048_576, threads: 1, spill: join(root, 'spill') })
+      const folder = await mkdtemp(join(tmpdir(), 'cdp-sync-look-'))
+      const { db, close } = await openDb({ memory: 128 * 1_048_576, threads: 1, spill: join(folder, 'spill') })
       try {
-        await db.run(`ATTACH '${paths.file}' AS state (READ_ONLY)`)
+        const file = await stateFile(project, self.sync.name, folder)
+        if (file === null) throw new Error('there is no state')
+        await db.run(`ATTACH '${file}' AS state (READ_ONLY)`)
         return await db.rows(sql)
       } finally {
         close()
+        await rm(folder, { recursive: true, force: true })
       }
     },
     close: () => rm(root, { recursive: true, force: true }),
   }
-  // A kill leaves what was durable at that moment: the files are set aside then, and put back when the run is over.
+  // A kill leaves what was durable at that moment: that is remembered, and put back when the run is over.
   service.onCrash = () => {
-    if (image) return
-    image = true
-    setAside(paths.file)
+    if (killed) return
+    killed = true
+    place.kill(project, self.sync.name)
   }
   return self
-}
-
-function setAside(file: string): void {
-  for (const path of [file, `${file}.wal`]) {
-    rmSync(`${path}.killed`, { force: true })
-    if (existsSync(path)) copyFileSync(path, `${path}.killed`)
-  }
-}
-
-async function restore(file: string): Promise<void> {
-  for (const path of [file, `${file}.wal`]) {
-    await rm(path, { force: true })
-    if (existsSync(`${path}.killed`)) await copyFile(`${path}.killed`, path)
-    await rm(`${path}.killed`, { force: true })
-  }
 }
