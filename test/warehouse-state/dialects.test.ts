@@ -6,7 +6,7 @@ import type { Normaliser } from '../../src/connector.ts'
 import { normalise } from '../../src/normalise.ts'
 import type { Dialect } from '../../src/state/warehouse/dialect.ts'
 import { sqlglotCheck } from '../support/snowflake.ts'
-import { DUCKDB, EMULATED, engines, type Server } from './dialect-engines.ts'
+import { DUCKDB, EMULATED, engines, POSTGRES, type Server } from './dialect-engines.ts'
 
 const NORMALISERS: readonly Normaliser[] = ['exact', 'trim', 'lower_ascii', 'email', 'mailbox', 'digits', 'e164']
 const vectors = JSON.parse(readFileSync(new URL('../mapping/normaliser-vectors.json', import.meta.url), 'utf8')) as [
@@ -182,6 +182,23 @@ for (const { name, dialect, start, missing } of engines)
       expect(found.map((row) => [row['address'], row['key'], Number(row['hash'])])).toEqual([['x', 'B', 2], ['X', 'z', 4], ['y', '10', 5]]) // prettier-ignore
     })
 
+    it('of rows that differ stand alone, and the totals are over all of them', async () => {
+      const rows = [['x', `a"b\\c'd\n😀`, 1, 'TRUE'], ['y', null, 2, 'TRUE'], ['z', 'same', 3, 'FALSE'], ['z', 'other', 4, 'FALSE'], [null, 'alone', 5, 'TRUE']] as const // prettier-ignore
+      const list = rows.map(
+        ([k, t, n, differs]) => `SELECT ${dialect.lit(k)} AS k, ${dialect.lit(t)} AS t, ${n} AS n, ${differs} AS differs`,
+      )
+      for (const union of [list, list.filter((it) => it.includes('TRUE')), list.filter((it) => it.includes('FALSE'))]) {
+        const expected = rows.filter((_, i) => union.includes(list[i] ?? ''))
+        const from = `(${union.join(' UNION ALL ')}) AS compared`
+        const split = dialect.split(from, ['k', 't'], ['count(n) AS rows_of_all', 'count(CASE WHEN n > 2 THEN 1 END) AS big'])
+        const found = (await server.rows(`SELECT * FROM (${split}) AS s (k, t, total, large)`)).map((row) => Object.values(row))
+        const alone = found.filter(([k, t]) => k !== null || t !== null).map(([k, t]) => `${k} ${t}`)
+        expect(alone.sort()).toEqual(expected.filter(([, , , differs]) => differs === 'TRUE').map(([k, t]) => `${k} ${t}`).sort()) // prettier-ignore
+        const sum = (i: number): number => found.reduce((total, row) => total + Number(row[i]), 0)
+        expect([sum(2), sum(3)]).toEqual([expected.length, expected.filter(([, , n]) => n > 2).length])
+      }
+    })
+
     it('the clock gives milliseconds', async () => {
       const before = Date.now()
       const [{ now } = {}] = await server.rows(`SELECT ${dialect.now} AS now`)
@@ -226,5 +243,32 @@ describe.skipIf(EMULATED.missing)('SQL for Snowflake', () => {
       `${dialect.temporary.create} ${dialect.table('cdp_sync', 'picked')} (a ${dialect.types.text}, b ${dialect.types.integer})`,
     ]
     expect(await sqlglotCheck([...texts, ...sql, ...grants])).toEqual([])
+  })
+})
+
+describe('names', () => {
+  it('of Snowflake in plain lower case are those that it folds to upper case', () => {
+    const { dialect } = EMULATED
+    expect(['user_id', 'User_Id', '_a1$', 'USER_ID', '1st', 'a b', 'a"b', 'ä'].map((it) => dialect.ident(it))).toEqual(['"USER_ID"', '"User_Id"', '"_A1$"', '"USER_ID"', '"1st"', '"a b"', '"a""b"', '"ä"']) // prettier-ignore
+    expect(dialect.table('cdp_sync', 'snapshot')).toBe('"CDP_SYNC"."SNAPSHOT"')
+  })
+
+  it('of PostgreSQL and DuckDB are what they are', () => {
+    for (const { dialect } of [POSTGRES, DUCKDB]) {
+      expect(['user_id', 'User_Id', 'a"b'].map((it) => dialect.ident(it))).toEqual(['"user_id"', '"User_Id"', '"a""b"'])
+      expect(dialect.table('cdp_sync', 'snapshot')).toBe('"cdp_sync"."snapshot"')
+    }
+  })
+
+  it('of roles stand quoted in grants', async () => {
+    const server = await POSTGRES.start()
+    await server.rows(`CREATE ROLE "a ""b"; CREATE ROLE "c'd"`)
+    const grants = POSTGRES.dialect.grants({ schema: 'cdp_sync', role: 'a "b', reader: `c'd`, database: null, warehouse: null })
+    await server.rows(grants)
+    const can = (role: string, privilege: string): string =>
+      `has_schema_privilege(${POSTGRES.dialect.lit(role)}, 'cdp_sync', '${privilege}')`
+    const [row] = await server.rows(`SELECT ${can('a "b', 'CREATE')} AS a, ${can(`c'd`, 'USAGE')} AS b, ${can(`c'd`, 'CREATE')} AS c`)
+    expect(row).toEqual({ a: 'true', b: 'true', c: 'false' })
+    await server.stop()
   })
 })
