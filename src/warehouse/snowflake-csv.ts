@@ -30,6 +30,8 @@ export async function writeRows(
     hint: 'Nothing was taken over. Run again.',
   })
   const timer = setTimeout(() => rows.destroy(stalled), silence)
+  // The driver may still report a piece after its stream was given up, and nobody listens then.
+  rows.on('error', () => {})
 
   const take = async (batch: readonly Row[]): Promise<void> => {
     timer.refresh()

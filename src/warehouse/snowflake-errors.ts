@@ -120,7 +120,8 @@ export function queryError(error: unknown, query: ModelQuery | null, server: Ser
       cause: said.error,
     })
   }
-  if (said.state === '' && !/^0?\d{5}$/.test(said.code)) {
+  // The driver's own codes, and those of sessions that ended.
+  if (/^(?:(?:39|40)\d{4})?$/.test(said.code)) {
     return new CdpError('CDP2314', `the connection to Snowflake at ${server.address} was lost: ${said.cause || said.message}`, {
       ...where,
       hint: 'No row was taken over. Run again.',

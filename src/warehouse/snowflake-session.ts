@@ -36,8 +36,6 @@ export interface SnowflakeSession {
   run(sql: string, binds?: readonly string[], origin?: Origin): Promise<number>
   /** Rows as arrays of texts, as fast as they are taken; `count` is the server's number of them. Columns are texts, integers or booleans. */
   stream(sql: string, origin?: Origin): Promise<{ rows: Readable; count: number }>
-  /** Stops what runs, at the server. */
-  cancel(): Promise<void>
   close(): Promise<void>
 }
 
@@ -91,6 +89,9 @@ function pinned({ statement_timeout }: SnowflakeSettings, tag: string): string {
     TIMESTAMP_LTZ_OUTPUT_FORMAT: 'YYYY-MM-DD"T"HH24:MI:SS.FF9TZH:TZM',
     TIMESTAMP_TZ_OUTPUT_FORMAT: 'YYYY-MM-DD"T"HH24:MI:SS.FF9TZH:TZM',
     BINARY_OUTPUT_FORMAT: 'HEX',
+    // Otherwise these two come as texts or bytes, and are not told from them.
+    GEOGRAPHY_OUTPUT_FORMAT: 'GeoJSON',
+    GEOMETRY_OUTPUT_FORMAT: 'GeoJSON',
     QUOTED_IDENTIFIERS_IGNORE_CASE: false,
     // An administrator's limit would cut results without a word, and rows that are cut off look as if they had left.
     ROWS_PER_RESULTSET: 0,
@@ -180,7 +181,6 @@ function wrap(connection: Connection, server: Server, signal: AbortSignal): Wrap
 
   return {
     server,
-    cancel,
     close: () => goodbye(connection),
     async begin(sqlText) {
       const { statement } = await ask({ sqlText })

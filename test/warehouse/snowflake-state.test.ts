@@ -98,6 +98,13 @@ describe.skipIf(SNOWFLAKE === null)('a connection to states in Snowflake', () =>
     expect((await server.statements()).filter((it) => it.sql.includes('PARSE_JSON')).length).toBeGreaterThan(2)
   })
 
+  it('sends texts that no statement has room for beside it', async () => {
+    const long = "it's a \\ long one, ö? ".repeat(50_000)
+    expect(await sql.run(`INSERT INTO ${table} (name, number) SELECT ${snowflake.lit(long)}, 7 WHERE 'a?''b' <> ''`)).toBe(1)
+    expect(await sql.rows(`SELECT name, number FROM ${table}`)).toStrictEqual([{ name: long, number: 7 }])
+    expect(Math.max(...(await server.statements()).map((it) => it.sql.length))).toBeLessThan(500_000)
+  })
+
   it('writes all of a transaction or nothing', async () => {
     const error = sql.transaction(async () => {
       await sql.run(`INSERT INTO ${table} (name) VALUES ('a')`)

@@ -1,7 +1,10 @@
 /** Snowflake's protocol: logins, sessions, results in pieces, errors in words. The SQL itself is in snowflake-sql.test.ts. */
+import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash, createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { afterEach, describe, expect, it, vi } from 'vitest'
@@ -15,6 +18,7 @@ import type { Warehouse } from '../../src/warehouse/warehouse.ts'
 import { fakeSnowflake, snowflakeEntry, type FakeSnowflake, type Reply, type Script } from './snowflake-server.ts'
 import { failure, inFolder, model, run } from './support.ts'
 
+const hasOpenssl = spawnSync('openssl', ['version']).status === 0
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const pem = (passphrase?: string): string =>
   rsa.privateKey
@@ -108,6 +112,37 @@ describe('logging in', () => {
     expect(error).toMatchObject({ code: 'CDP2301' })
     expect(error.message).toContain('ECONNREFUSED')
   }, 20_000)
+
+  it.skipIf(!hasOpenssl)('says when a certificate is not trusted, and does not send the login', async () => {
+    await warehouse()
+    await inFolder(async (folder) => {
+      const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+      const request = [
+        'req',
+        '-x509',
+        '-newkey',
+        'rsa:2048',
+        '-nodes',
+        '-days',
+        '2',
+        '-subj',
+        '/CN=localhost',
+        '-keyout',
+        key,
+        '-out',
+        cert,
+      ]
+      execFileSync('openssl', request, { stdio: 'ignore' })
+      const asked = vi.fn<() => void>()
+      const server = createServer({ key: readFileSync(key), cert: readFileSync(cert) }, asked)
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const { port } = server.address() as AddressInfo
+      const secure = snowflakeEntry({ account: 'a-b', user: 'u', password: 'p', host: 'localhost', port })
+      expect(await failure((await openWarehouse(secure, { root: '/' })).check())).toMatchObject({ code: 'CDP2305' })
+      expect(asked).not.toHaveBeenCalled()
+      server.close()
+    })
+  })
 
   it('waits no longer than it may for a login', async () => {
     const error = await failure((await warehouse({ login: () => 'silence' }, { connect_timeout: 200 })).check())

@@ -29,6 +29,7 @@ import type { Sql, SqlContext } from './sql.ts'
  * https://docs.snowflake.com/en/sql-reference/data-types-semistructured#characteristics-of-a-variant
  */
 const DOCUMENT = 4 * 1024 * 1024
+const STATEMENT = 500_000
 const MODEL = 'cdp_model'
 
 export async function openSnowflakeSql(entry: WarehouseEntry, context: SqlContext): Promise<Sql> {
@@ -64,7 +65,7 @@ export async function openSnowflakeSql(entry: WarehouseEntry, context: SqlContex
       cost.rows += rows.length
       return rows as Row[]
     },
-    run: (text) => asked(() => session.run(text)),
+    run: (text) => asked(() => session.run(...short(text))),
     async createSchema(schema) {
       const name = snowflake.ident(schema).slice(1, -1).replaceAll('""', '"')
       const [found] = await sql.rows(`SELECT 1 AS found FROM INFORMATION_SCHEMA.SCHEMATA WHERE SCHEMA_NAME = ${snowflake.lit(name)}`)
@@ -161,6 +162,18 @@ async function documents(db: Db, from: string, folder: string, each: (document: 
   } finally {
     await rm(file, { force: true })
   }
+}
+
+/** A statement may have 1 MB of text: https://docs.snowflake.com/en/user-guide/query-size-limits. Longer ones carry their long texts apart. */
+function short(text: string): [sql: string, binds: string[]] {
+  const binds: string[] = []
+  if (text.length < STATEMENT) return [text, binds]
+  const sql = text.replaceAll(/'((?:[^'\\]|\\[\s\S]|'')*)'/g, (literal, inner: string) => {
+    if (literal.length < STATEMENT / 100) return literal
+    binds.push(inner.replaceAll(/\\([\s\S])|''/g, (_, escaped: string | undefined) => escaped ?? "'"))
+    return '?'
+  })
+  return [sql, binds]
 }
 
 /** Snowflake has one message for what is not there and what may not be seen: here it is most likely not there yet. */
