@@ -99,7 +99,7 @@ export async function openSnowflakeSql(entry: WarehouseEntry, context: SqlContex
     async load(table, columns, db, from) {
       const names = columns.join(', ')
       const target = await asked(() => session.describe(`SELECT ${names} FROM ${table}`))
-      const values = target.map(({ type }, i) => `value[${i}]::${TYPES[type] ?? 'VARCHAR'}`)
+      const values = target.map(({ type }, i) => `value:c${i}::${TYPES[type] ?? 'VARCHAR'}`)
       const insert = `INSERT INTO ${table} (${names}) SELECT ${values.join(', ')} FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?)))`
       let loaded = 0
       await documents(db, from, context.folder, async (document) => void (loaded += await asked(() => session.run(insert, [document]))))
@@ -107,10 +107,16 @@ export async function openSnowflakeSql(entry: WarehouseEntry, context: SqlContex
     },
     async workspace(temporary, model, work) {
       const { create } = snowflake.temporary
-      const names = [...Object.keys(temporary), ...(model === null ? [] : [MODEL])]
+      const made: string[] = []
       try {
-        for (const [name, columns] of Object.entries(temporary)) await sql.run(`${create} ${place(name)} (${columns.join(', ')})`)
-        if (model !== null) await timed(() => writeDown(session, model, `${create} ${place(MODEL)} AS\n`))
+        for (const [name, columns] of Object.entries(temporary)) {
+          await sql.run(`${create} ${place(name)} (${columns.join(', ')})`)
+          made.push(name)
+        }
+        if (model !== null) {
+          await timed(() => writeDown(session, model, `${create} ${place(MODEL)} AS\n`))
+          made.push(MODEL)
+        }
         return await work({
           model: model === null ? '' : `(SELECT * FROM ${place(MODEL)})`,
           position: null,
@@ -118,7 +124,7 @@ export async function openSnowflakeSql(entry: WarehouseEntry, context: SqlContex
           temporary: place,
         })
       } finally {
-        for (const name of names) await quietly(`DROP TABLE IF EXISTS ${place(name)}`)
+        for (const name of made) await quietly(`DROP TABLE IF EXISTS ${place(name)}`)
       }
     },
     close: () => session.close(),
@@ -136,7 +142,7 @@ async function writeDown(session: SnowflakeSession, query: ModelQuery, create: s
   await session.run(create + rows.sql, [], { query, before: create + rows.before })
 }
 
-/** The rows of a local SELECT as JSON arrays of arrays of texts, not too long each. */
+/** The rows of a local SELECT as JSON arrays of objects `{c0: text, c1: text, …}`, not too long each. */
 async function documents(db: Db, from: string, folder: string, each: (document: string) => Promise<void>): Promise<void> {
   let rows: string[] = []
   let length = 0
@@ -152,7 +158,8 @@ async function documents(db: Db, from: string, folder: string, each: (document: 
     await db.run(`COPY (${from}) TO ${lit(file)} (FORMAT parquet, COMPRESSION lz4)`)
     await db.columns(`SELECT COLUMNS(*)::VARCHAR FROM read_parquet(${lit(file)})`, async (columns, count) => {
       for (let i = 0; i < count; i++) {
-        const row = JSON.stringify(columns.map((column) => column[i] ?? null))
+        // A member that is not there is NULL; what becomes of a null of JSON depends on how it is converted.
+        const row = JSON.stringify(Object.fromEntries(columns.map((column, at) => [`c${at}`, column[i] ?? undefined])))
         if (rows.length > 0 && length + row.length > DOCUMENT) await flush()
         rows.push(row)
         length += row.length + 1
