@@ -6,6 +6,14 @@ import type { JobRow, JournalRow, JournalSink } from './outbox.ts'
 /** Milliseconds after which outcomes are stored, when no intent took them along. */
 const OUTCOMES_WITHIN = 1_500
 
+/** Rows of one part: a statement that carries it stays below 1 MB, which is all that Snowflake takes. */
+const ROWS = 1_000
+
+function* parts({ rows, jobs }: JournalNote): Generator<string> {
+  for (let from = 0; from === 0 || from < rows.length; from += ROWS)
+    yield JSON.stringify({ rows: rows.slice(from, from + ROWS), jobs: from === 0 ? jobs : [] } satisfies JournalNote)
+}
+
 /** `put` makes a part durable under a number that no part of this run had before. */
 export function journalSink(put: (number: number, text: string) => Promise<void>, alive: () => void): JournalSink {
   let rows: JournalRow[] = []
@@ -23,9 +31,11 @@ export function journalSink(put: (number: number, text: string) => Promise<void>
     rows = []
     jobs = []
     try {
-      alive()
-      // A new number each time: a write that was given up may still arrive, and must not come over a later one.
-      await put(++number, JSON.stringify(taken))
+      for (const part of parts(taken)) {
+        alive()
+        // A new number each time: a write that was given up may still arrive, and must not come over a later one.
+        await put(++number, part)
+      }
       step('journal-stored')
     } catch (error) {
       rows = [...taken.rows, ...rows]

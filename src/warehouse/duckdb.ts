@@ -30,8 +30,8 @@ export async function openDuckdb(entry: WarehouseEntry, context: WarehouseContex
 export interface Shared {
   readonly instance: DuckDBInstance
   /** Resolves when nobody else in this process writes to the file; then it is the caller's turn, until what it gives is called. */
-  turn(): Promise<() => void>
-  close(): Promise<void>
+  readonly turn: () => Promise<() => void>
+  readonly close: () => Promise<void>
 }
 
 interface Open {
@@ -72,7 +72,7 @@ function use(it: Open, path: string | null): Shared {
     instance: it.instance,
     async turn() {
       const before = it.line
-      let end: () => void = () => undefined
+      let end = nothing
       it.line = new Promise((resolve) => (end = resolve))
       await before
       return end
@@ -88,6 +88,8 @@ function use(it: Open, path: string | null): Shared {
   }
 }
 
+const nothing = (): void => undefined
+
 async function openOnce(
   entry: WarehouseEntry,
   settings: DuckdbSettings,
@@ -96,7 +98,7 @@ async function openOnce(
 ): Promise<Open> {
   const spill = await mkdtemp(join(tmpdir(), 'cdp-sync-duckdb-'))
   const remove = (): Promise<void> => rm(spill, { recursive: true, force: true })
-  let done: () => void = () => undefined
+  let done = nothing
   const closed = new Promise<void>((resolve) => (done = resolve))
   const instance = await openInstance(entry, settings, context, spill, access).catch(async (error: unknown) => {
     await remove()

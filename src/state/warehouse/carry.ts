@@ -67,43 +67,31 @@ async function rowsFromJson(db: Db, name: string, from: string, text: string): P
 const PENDING_JSON =
   '{"op":"VARCHAR","key":"VARCHAR","payload":["VARCHAR"],"id":"VARCHAR","run":"VARCHAR","sent_at":"VARCHAR","changed":["VARCHAR"]}'
 
+const LISTED: Readonly<Record<string, string>> = {
+  payload: `'["VARCHAR"]'`,
+  pending: lit(PENDING_JSON),
+}
+const TYPED: Readonly<Record<string, string>> = {
+  hash: 'UBIGINT',
+  confirmed_at: 'TIMESTAMP',
+  owned: 'BOOLEAN',
+  accepted: 'BOOLEAN',
+  gone: 'BOOLEAN',
+  uncertain: 'BOOLEAN',
+  pending: PENDING,
+}
+
 /** SQL: the columns of a snapshot row as texts, as they lie in the database. */
-export const SNAPSHOT_TEXTS: readonly string[] = SNAPSHOT.map((column) => {
-  switch (column) {
-    case 'payload':
-    case 'pending':
-      return `CASE WHEN ${column} IS NULL THEN NULL ELSE to_json(${column})::VARCHAR END AS ${column}`
-    case 'address':
-    case 'key':
-    case 'remote_id':
-    case 'mode':
-    case 'run':
-      return column
-    default:
-      return `${column}::VARCHAR AS ${column}`
-  }
-})
+export const SNAPSHOT_TEXTS: readonly string[] = SNAPSHOT.map((column) =>
+  column in LISTED
+    ? `CASE WHEN ${column} IS NULL THEN NULL ELSE to_json(${column})::VARCHAR END AS ${column}`
+    : `${column}::VARCHAR AS ${column}`,
+)
 
 /** SQL: the same back, out of the columns c0, c1, … of an extract. */
 const SNAPSHOT_VALUES = SNAPSHOT.map((column, i) => {
-  const text = `c${i}`
-  switch (column) {
-    case 'payload':
-      return `from_json(${text}, '["VARCHAR"]')`
-    case 'pending':
-      return `from_json(${text}, ${lit(PENDING_JSON)})::${PENDING}`
-    case 'hash':
-      return `${text}::UBIGINT`
-    case 'confirmed_at':
-      return `${text}::TIMESTAMP`
-    case 'owned':
-    case 'accepted':
-    case 'gone':
-    case 'uncertain':
-      return `${text}::BOOLEAN`
-    default:
-      return text
-  }
+  const value = column in LISTED ? `from_json(c${i}, ${LISTED[column]})` : `c${i}`
+  return column in TYPED ? `${value}::${TYPED[column]}` : value
 }).join(', ')
 
 /** Tables that remember what was brought: what a run changed is the difference to them. */

@@ -25,11 +25,11 @@ export async function openDuckdbSql(entry: WarehouseEntry, context: SqlContext):
   let model: ModelQuery | null = null
   let inside = false
 
+  const stop = (): void => connection.interrupt()
   const asked = async (sql: string): Promise<DuckDBMaterializedResult> => {
     context.signal.throwIfAborted()
     cost.statements++
     const from = performance.now()
-    const stop = (): void => connection.interrupt()
     context.signal.addEventListener('abort', stop, { once: true })
     try {
       return await connection.run(comment + sql)

@@ -2,7 +2,7 @@
  * States in a database, for runs on any machine: tables in one schema, a lease that one run holds, and every write conditional
  * on its fence. What a run needs of a state lies in a file of its own while it runs; the file is worth nothing to anybody else.
  */
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { StateEntry, WarehouseEntry } from '../../config/types.ts'
@@ -10,19 +10,18 @@ import { isActive } from '../../config/select.ts'
 import { step } from '../../crash.ts'
 import { CdpError } from '../../errors.ts'
 import { lockSync } from '../../lock.ts'
-import { KEEP_RUNS, statePaths } from '../../records.ts'
+import { statePaths } from '../../records.ts'
 import type { StatePaths } from '../../records.ts'
-import { readIfThere, unfinishedError } from '../carry.ts'
-import type { Note } from '../bucket.ts'
-import { lit } from '../db.ts'
-import type { Db } from '../db.ts'
+import { unfinishedError } from '../carry.ts'
 import { readHeader, readMeta } from '../header.ts'
 import { journalSink } from '../journal-sink.ts'
 import type { Fetched, Hold, HoldRequest, Keeper, Place } from '../keeper.ts'
 import { leaseHolder, raceError, takeLease, waitForLease } from '../lease.ts'
-import type { Lease, LeaseCell, LeaseNote } from '../lease.ts'
-import { bringState, jsonRows, localScope, noteOf, readNote, remember, storeChanges, table } from './carry.ts'
+import type { Lease, LeaseCell } from '../lease.ts'
+import { bringState, jsonRows, noteOf, readNote, remember, storeChanges, table } from './carry.ts'
 import type { StateNote, Versioned } from './carry.ts'
+import { leaseCell } from './cell.ts'
+import { bringRecords, storeRecord, storeRejections } from './files.ts'
 import { narrower } from './narrow.ts'
 import { openSql } from './sql.ts'
 import type { Sql } from './sql.ts'
@@ -80,8 +79,20 @@ export function warehouseKeeper(project: Place, entry: Entry): Keeper {
     },
     target: async (name) => reading(await place(name), readTarget, null),
     move: async (from, to) => move(await place(from), await place(to)),
-    records: async (name) => bringRecords(await place(name)),
-    recorded: async (name, run) => storeRecord(await place(name), run),
+    records: async (name) => {
+      const it = await place(name)
+      await reading(it, (sql, scope) => bringRecords(sql, scope, it.paths), undefined)
+      return it.paths
+    },
+    recorded: async (name, run) => {
+      const it = await place(name)
+      const sql = await open(it, tmpdir(), run, false, new AbortController().signal)
+      try {
+        await storeRecord(sql, it.scope, it.paths, run)
+      } finally {
+        await sql.close()
+      }
+    },
   }
 }
 
@@ -142,44 +153,6 @@ async function prepare(sql: Sql, scope: Scope): Promise<void> {
   }
 }
 
-function leaseCell(sql: Sql, scope: Scope): LeaseCell {
-  const { dialect } = sql
-  const leases = table(sql, scope, 'leases')
-  const own = within(dialect, scope)
-  const read = async (): Promise<Note<LeaseNote> | null> => {
-    const [row] = await sql.rows<{ version: number; written: number; note: string; now: number }>(
-      `SELECT version, written, note, ${dialect.now} AS now FROM ${leases} WHERE ${own}`,
-    )
-    return row ? { value: JSON.parse(row.note) as LeaseNote, etag: String(row.version), writtenAt: row.written, readAt: row.now } : null
-  }
-  return {
-    where: `${sql.address}, ${leases}`,
-    read,
-    async replace(note, version) {
-      const text = dialect.lit(JSON.stringify(note))
-      const written =
-        version === null
-          ? await sql.insertNew(
-              leases,
-              `${SCOPE_COLUMNS}, fence, version, written, note`,
-              `${scopeValues(dialect, scope)}, ${note.fence}, 1, ${dialect.now}, ${text}`,
-              own,
-            )
-          : await sql.run(
-              `UPDATE ${leases} SET fence = ${note.fence}, version = version + 1, written = ${dialect.now}, note = ${text} WHERE ${own} AND version = ${version}`,
-            )
-      return written === 1 ? String(Number(version ?? 0) + 1) : null
-    },
-    async prove() {
-      // Where nothing keeps a second row out, two first runs at one moment would both have the sync.
-      const [found] = await sql.rows<{ n: number }>(`SELECT count(*) AS n FROM ${leases} WHERE ${own}`)
-      if (found?.n === 1) return
-      await sql.run(`DELETE FROM ${leases} WHERE ${own}`)
-      throw new CdpError('CDP4032', `Two runs took ${scope.sync} for the first time at one moment.`, { hint: 'Run again.' })
-    },
-  }
-}
-
 async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
   const { scope, paths } = place
   // Two runs that share a folder would share the working file.
@@ -200,10 +173,28 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
     step('leased')
     const sql = await open(place, paths.work, request.run, false, new AbortController().signal)
     closers.push(() => sql.close())
-    return holding(place, sql, cell, lease, close)
+    return holding(place, guarded(sql, lease.alive), cell, lease, close)
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/**
+ * No statement begins after the lease is over. A run that stood still in the middle of a transaction may find that the server
+ * has ended it meanwhile, and then each further statement would stand by itself.
+ */
+function guarded(sql: Sql, alive: () => void): Sql {
+  return {
+    ...sql,
+    run(text) {
+      alive()
+      return sql.run(text)
+    },
+    load(...rows) {
+      alive()
+      return sql.load(...rows)
+    },
   }
 }
 
@@ -241,6 +232,15 @@ function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, clos
     if (written !== 1) throw await raceError(cell, scope.sync)
     return { version, note }
   }
+  /** A part of the journal is there, or another run has the sync: one statement, for one costs half a second in some databases. */
+  const storePart = async (number: number, part: string): Promise<void> => {
+    const { dialect } = sql
+    const held = `SELECT 1 FROM ${leases} WHERE ${own} AND fence = ${lease.fence}`
+    const written = await sql.run(
+      `INSERT INTO ${table(sql, scope, 'journal')} (${SCOPE_COLUMNS}, number, part) SELECT ${scopeValues(dialect, scope)}, ${number}, ${dialect.lit(part)} WHERE EXISTS (${held})`,
+    )
+    if (written !== 1) throw await raceError(cell, scope.sync)
+  }
   const counts = (): Pick<StateNote, 'rows' | 'owned' | 'changes'> => {
     const { rows = 0, owned = 0, changes = 0 } = found?.note ?? {}
     return { rows, owned, changes }
@@ -267,7 +267,7 @@ function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, clos
       run = header.run
       step('sending-noted')
     },
-    journal: () => (run === null ? null : journalSink((number, part) => storePart(sql, scope, cell, lease, number, part), lease.alive)),
+    journal: () => (run === null ? null : journalSink(storePart, lease.alive)),
     async store({ db }, last) {
       const header = await readHeader(db)
       found = await write(async () => {
@@ -275,7 +275,7 @@ function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, clos
         const after = await storeChanges(sql, scope, db, found?.note ?? null, version)
         // A vendor's job that is still open keeps its outbox.
         if (header === null) await clear('outbox', 'journal')
-        if (last) await storeRejections(sql, scope, db, paths.rejected)
+        if (last) await storeRejections(sql, scope, paths.rejected)
         return writeNote(await noteOf(db, header?.run ?? null, after), await readMeta(db, 'target'))
       })
       step('stored')
@@ -294,37 +294,6 @@ function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, clos
 
 /** The zone of timestamps without one, as the entry says. */
 const timezoneOf = ({ settings }: WarehouseEntry): string | undefined => settings.timezone
-
-/** A part of the journal is there, or another run has the sync. */
-async function storePart(sql: Sql, scope: Scope, cell: LeaseCell, lease: Lease, number: number, part: string): Promise<void> {
-  const { dialect } = sql
-  const held = `SELECT 1 FROM ${table(sql, scope, 'leases')} WHERE ${within(dialect, scope)} AND fence = ${lease.fence}`
-  const written = await sql.run(
-    `INSERT INTO ${table(sql, scope, 'journal')} (${SCOPE_COLUMNS}, number, part) SELECT ${scopeValues(dialect, scope)}, ${number}, ${dialect.lit(part)} WHERE EXISTS (${held})`,
-  )
-  if (written !== 1) throw await raceError(cell, scope.sync)
-}
-
-/** Rows that did not arrive, as lines that `rejected` reads. */
-async function storeRejections(sql: Sql, scope: Scope, db: Db, file: string): Promise<void> {
-  await sql.run(`DELETE FROM ${table(sql, scope, 'rejections')} WHERE ${within(sql.dialect, scope)}`)
-  const lines = ((await readIfThere(file)) ?? '').split('\n').filter((line) => line !== '')
-  if (lines.length === 0) return
-  await db.run('CREATE OR REPLACE TEMP TABLE lines (number BIGINT, line VARCHAR)')
-  for (let i = 0; i < lines.length; i += 500)
-    await db.run(
-      `INSERT INTO lines VALUES ${lines
-        .slice(i, i + 500)
-        .map((line, n) => `(${i + n}, ${lit(line)})`)
-        .join(', ')}`,
-    )
-  await sql.load(
-    table(sql, scope, 'rejections'),
-    [SCOPE_COLUMNS, 'number', 'rejection'],
-    db,
-    `SELECT ${localScope(scope)}, number::VARCHAR, line FROM lines`,
-  )
-}
 
 /** A state to read: nothing of it is locked. */
 async function look(place: SyncPlace, folder: string, whole: boolean): Promise<Fetched> {
@@ -358,59 +327,6 @@ async function readTarget(sql: Sql, scope: Scope): Promise<string | null> {
     `SELECT target FROM ${table(sql, scope, 'states')} WHERE ${within(sql.dialect, scope)}`,
   )
   return row?.target ?? null
-}
-
-async function storeRecord(place: SyncPlace, run: string): Promise<void> {
-  const { scope, paths } = place
-  const record = await readFile(join(paths.runs, `${run}.json`), 'utf8')
-  const attempts = await readIfThere(join(paths.attempts, `${run}.ndjson`))
-  const sql = await open(place, tmpdir(), run, false, new AbortController().signal)
-  try {
-    const { dialect } = sql
-    const [runs, own] = [table(sql, scope, 'runs'), within(dialect, scope)]
-    await sql.run(`DELETE FROM ${runs} WHERE ${own} AND run = ${dialect.lit(run)}`)
-    await sql.run(
-      `INSERT INTO ${runs} (${SCOPE_COLUMNS}, run, record, attempts) VALUES (${scopeValues(dialect, scope)}, ${dialect.lit(run)}, ${dialect.lit(record)}, ${dialect.lit(attempts)})`,
-    )
-    // Ids of runs begin with their time.
-    const [oldest] = await sql.rows<{ run: string }>(
-      `SELECT run FROM ${runs} WHERE ${own} ORDER BY run DESC LIMIT 1 OFFSET ${KEEP_RUNS - 1}`,
-    )
-    if (oldest) await sql.run(`DELETE FROM ${runs} WHERE ${own} AND run < ${dialect.lit(oldest.run)}`)
-  } finally {
-    await sql.close()
-  }
-}
-
-/** The files of a sync as the database has them. */
-async function bringRecords(place: SyncPlace): Promise<StatePaths> {
-  const { paths } = place
-  await reading(
-    place,
-    async (sql, scope) => {
-      const own = within(sql.dialect, scope)
-      for (const folder of [paths.runs, paths.attempts]) await mkdir(folder, { recursive: true, mode: 0o700 })
-      const known = new Set(await readdir(paths.runs))
-      const names = await sql.rows<{ run: string }>(`SELECT run FROM ${table(sql, scope, 'runs')} WHERE ${own}`)
-      const missing = names.filter(({ run }) => /^[\w.-]+$/.test(run) && !known.has(`${run}.json`))
-      if (missing.length > 0) {
-        const rows = await sql.rows<{ run: string; record: string; attempts: string | null }>(
-          `SELECT run, record, attempts FROM ${table(sql, scope, 'runs')} WHERE ${own} AND run IN (${missing.map(({ run }) => sql.dialect.lit(run)).join(', ')})`,
-        )
-        for (const { run, record, attempts } of rows) {
-          if (attempts !== null) await writeFile(join(paths.attempts, `${run}.ndjson`), attempts, { mode: 0o600 })
-          await writeFile(join(paths.runs, `${run}.json`), record, { mode: 0o600 })
-        }
-      }
-      const lines = await sql.rows<{ rejection: string }>(
-        `SELECT rejection FROM ${table(sql, scope, 'rejections')} WHERE ${own} ORDER BY number`,
-      )
-      await rm(paths.rejected, { force: true })
-      if (lines.length > 0) await writeFile(paths.rejected, lines.map(({ rejection }) => `${rejection}\n`).join(''), { mode: 0o600 })
-    },
-    undefined,
-  )
-  return paths
 }
 
 /** Under both leases, in one transaction where both lie in one database. */

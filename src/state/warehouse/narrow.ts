@@ -323,16 +323,13 @@ async function pickThere(
       'key',
     ])
   }
+  await sendPicks(sql, request, workspace)
+  if (!shared) return totals
   // Rows of one member pull in each other, and each other's members.
-  while ((await sendPicks(sql, request, workspace)) && shared) {
-    const { joins, where } = pickedRows(workspace, each.length, false)
-    await addPicks(
-      sql,
-      request,
-      `SELECT r.cdp_key, ${each.map((address) => `r.${address}`).join(', ')} FROM ${relation} r ${joins} WHERE ${where}`,
-      ['key', ...each.map(() => 'address')],
-    )
-  }
+  const { joins, where } = pickedRows(workspace, each.length, false)
+  const rows = `SELECT r.cdp_key, ${each.map((address) => `r.${address}`).join(', ')} FROM ${relation} r ${joins} WHERE ${where}`
+  do await addPicks(sql, request, rows, ['key', ...each.map(() => 'address')])
+  while (await sendPicks(sql, request, workspace))
   return totals
 }
 

@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
-import { Client, DatabaseError, types } from 'pg'
+import { Client, DatabaseError, TypeOverrides, types } from 'pg'
 import type { PostgresSettings, WarehouseEntry } from '../../config/types.ts'
 import { CdpError } from '../../errors.ts'
 import { cancel, clientConfig, inspect, pinned, rawSql, readPosition } from '../../warehouse/postgres.ts'
@@ -15,14 +15,13 @@ import { postgres } from './postgres.ts'
 import { stateError } from './errors.ts'
 import type { Sql, SqlContext } from './sql.ts'
 
-const INT8 = 20
+/** Counts and numbers of changes stay far below 2^53. */
+const TYPES = new TypeOverrides()
+TYPES.setTypeParser(types.builtins.INT8, Number)
 
 export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext): Promise<Sql> {
   const settings = entry.settings as PostgresSettings
-  // Counts and numbers of changes stay far below 2^53.
-  const getTypeParser = ((oid: number, format?: 'text') =>
-    oid === INT8 ? Number : types.getTypeParser(oid, format)) as typeof types.getTypeParser
-  const config = { ...clientConfig(settings, entry), types: { getTypeParser } }
+  const config = { ...clientConfig(settings, entry), types: TYPES }
   const client = new Client(config)
   const server = { address: `${client.host}:${client.port}`, user: client.user ?? '', database: client.database ?? '' }
   const address = `PostgreSQL at ${server.address}/${server.database}`

@@ -44,9 +44,9 @@ export interface Workspace {
   /** Of the model's server when it was read (PostgreSQL's log), where it tells. */
   readonly position: string | null
   /** SQL of a column's raw text (src/values.ts), or of a value that `fetch` writes so. */
-  raw(column: Column): string
+  readonly raw: (column: Column) => string
   /** SQL name of a temporary table. */
-  temporary(name: string): string
+  readonly temporary: (name: string) => string
 }
 
 export interface SqlContext {

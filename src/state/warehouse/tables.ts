@@ -47,7 +47,8 @@ export const typeOf = (dialect: Dialect, column: string): string => dialect.type
  * - verdicts    what destinations said of rows they did not take, as JSON
  * - outbox      the changes of an unfinished run, as JSON
  * - journal     its intents and outcomes, as JSON, several a row
- * - runs        run records, and attempts as lines of JSON
+ * - runs        run records, as JSON
+ * - attempts    what destinations said of rows that a run could not deliver, as JSON
  * - rejections  rows that did not arrive at the end of the last run, as JSON
  */
 const TABLES: Readonly<Record<string, readonly string[]>> = {
@@ -58,10 +59,21 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
   verdicts: ['address', 'op', 'verdict'],
   outbox: ['number', 'change'],
   journal: ['number', 'part'],
-  runs: ['run', 'record', 'attempts'],
+  runs: ['run', 'record'],
+  attempts: ['run', 'number', 'attempt'],
   rejections: ['number', 'rejection'],
 }
-export type TableName = 'leases' | 'states' | 'snapshot' | 'changes' | 'verdicts' | 'outbox' | 'journal' | 'runs' | 'rejections'
+export type TableName =
+  | 'leases'
+  | 'states'
+  | 'snapshot'
+  | 'changes'
+  | 'verdicts'
+  | 'outbox'
+  | 'journal'
+  | 'runs'
+  | 'attempts'
+  | 'rejections'
 export const TABLE_NAMES = Object.keys(TABLES) as TableName[]
 
 /** One row per sync, or per address: the database refuses a second one where it can. */
