@@ -317,6 +317,28 @@ describe('a result', () => {
   })
 })
 
+describe('a column that has no text', () => {
+  it('is refused by its name and type, with the way out', async () => {
+    const vector = await warehouse({ query: () => ({ columns: [{ name: 'EMBEDDING', type: 'vector' }] }) })
+    expect(await failure(vector.describe(model('SELECT embedding FROM t')))).toMatchObject({
+      code: 'CDP2317',
+      message: "column EMBEDDING is a VECTOR, which can't be read",
+      hint: expect.stringContaining('column::ARRAY') as string,
+    })
+    fake.stop()
+    // The protocol calls this one an object.
+    const message = "SQL compilation error:\nInvalid argument types for function 'TO_VARIANT': (GEOGRAPHY)"
+    const place = await warehouse({
+      query: (sql) =>
+        sql.includes('TO_JSON') ? { code: '001044', message, state: '42P13' } : { columns: [{ name: 'PLACE', type: 'object' }] },
+    })
+    expect(await failure(place.describe(model('SELECT place FROM t')))).toMatchObject({
+      code: 'CDP2317',
+      message: "column place is a GEOGRAPHY, which can't be read",
+    })
+  })
+})
+
 describe('errors of a statement', () => {
   const refused = async (reply: Reply, sql = 'SELECT id,\n  foo\nFROM people'): Promise<CdpError> =>
     failure((await warehouse({ query: () => reply })).describe(model(sql)))
