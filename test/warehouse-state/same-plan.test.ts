@@ -112,39 +112,43 @@ const told = (w: World, from: number): unknown =>
     .sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
 
 describe.each(ENGINES)('$name', (engine) => {
-  it.each(KINDS)('plans and sends as a local state does (%s)', async (kind) => {
-    await fc.assert(
-      fc.asyncProperty(chain, fc.constantFrom<Sync['mode']>('mirror', 'mirror', 'upsert', 'update', 'insert'), async (steps, mode) => {
-        const membership = kind === 'membership' || kind === 'any'
-        const id = `${process.pid}_${++turn}`
-        const over = { mode: membership ? ('mirror' as const) : mode, fields: membership ? [] : [column('plan')] }
-        const here = await world(service(kind), over)
-        const there = await world(service(kind), over)
-        try {
-          await engine.rows(there, id, [])
-          engine.place(there, id)
-          let rows: Row[] = []
-          for (const step of steps) {
-            rows = [...rows.slice(0, step.keep), ...step.rows]
-            await here.model(rows)
-            await engine.rows(there, id, rows)
-            const [a, b] = [await here.plan(), await there.plan()]
-            const plain = ({ warehouse: _, samples: __, invalid_samples: ___, since: ____, ...plan }: typeof a): unknown => plan
-            expect(plain(b)).toEqual(plain(a))
-            const from = [here.service.sent.length, there.service.sent.length]
-            const bad = new Map(step.fates.map((fate, i) => [String(i + 1), fate]))
-            for (const w of [here, there]) w.service.fate = ({ key }) => bad.get(key) ?? 'ok'
-            const records = [await here.run(), await there.run()]
-            expect(records[1]?.error).toEqual(records[0]?.error)
-            expect(records[1]?.counts).toEqual(records[0]?.counts)
-            expect(told(there, from[1] ?? 0)).toEqual(told(here, from[0] ?? 0))
+  it.each(KINDS)(
+    'plans and sends as a local state does (%s)',
+    async (kind) => {
+      await fc.assert(
+        fc.asyncProperty(chain, fc.constantFrom<Sync['mode']>('mirror', 'mirror', 'upsert', 'update', 'insert'), async (steps, mode) => {
+          const membership = kind === 'membership' || kind === 'any'
+          const id = `${process.pid}_${++turn}`
+          const over = { mode: membership ? ('mirror' as const) : mode, fields: membership ? [] : [column('plan')] }
+          const here = await world(service(kind), over)
+          const there = await world(service(kind), over)
+          try {
+            await engine.rows(there, id, [])
+            engine.place(there, id)
+            let rows: Row[] = []
+            for (const step of steps) {
+              rows = [...rows.slice(0, step.keep), ...step.rows]
+              await here.model(rows)
+              await engine.rows(there, id, rows)
+              const [a, b] = [await here.plan(), await there.plan()]
+              const plain = ({ warehouse: _, samples: __, invalid_samples: ___, since: ____, ...plan }: typeof a): unknown => plan
+              expect(plain(b)).toEqual(plain(a))
+              const from = [here.service.sent.length, there.service.sent.length]
+              const bad = new Map(step.fates.map((fate, i) => [String(i + 1), fate]))
+              for (const w of [here, there]) w.service.fate = ({ key }) => bad.get(key) ?? 'ok'
+              const records = [await here.run(), await there.run()]
+              expect(records[1]?.error).toEqual(records[0]?.error)
+              expect(records[1]?.counts).toEqual(records[0]?.counts)
+              expect(told(there, from[1] ?? 0)).toEqual(told(here, from[0] ?? 0))
+            }
+          } finally {
+            await here.close()
+            await there.close()
           }
-        } finally {
-          await here.close()
-          await there.close()
-        }
-      }),
-      { numRuns: Number(process.env['PBT_RUNS'] ?? 6) },
-    )
-  })
+        }),
+        { numRuns: Number(process.env['PBT_RUNS'] ?? 3), endOnFailure: process.env['PBT_SHRINK'] === undefined },
+      )
+    },
+    300_000,
+  )
 })

@@ -398,7 +398,7 @@ async function countElsewhere(
   await db.run(`
 CREATE OR REPLACE TEMP TABLE here AS SELECT DISTINCT address FROM (SELECT ${address} AS address FROM rows) WHERE address IS NOT NULL;
 CREATE OR REPLACE TEMP TABLE same_here AS
-SELECT s.address, s.gone, s.owned, h.address IS NOT NULL AS wanted FROM state.snapshot s LEFT JOIN here h ON h.address = s.address
+SELECT s.address, s.key, s.gone, s.owned, h.address IS NOT NULL AS wanted FROM state.snapshot s LEFT JOIN here h ON h.address = s.address
 WHERE s.address NOT IN (SELECT s_address FROM probe WHERE s_address IS NOT NULL)`)
   const it = await db.one<{
     rows: number
@@ -417,7 +417,7 @@ SELECT (SELECT count(*) FROM rows) AS rows, (SELECT count(*) FROM rows WHERE key
   (SELECT count(*) FROM same_here WHERE NOT wanted AND ${adding ? 'FALSE' : `NOT (gone${removes ? ' AND NOT owned' : ''})`}) AS lost,
   (SELECT count(*) FROM probe WHERE m_address IS NOT NULL AND m_address NOT IN (FROM here)) AS missing,
   (SELECT count(DISTINCT s_address) FROM probe) AS differing, (SELECT count(*) FROM state.snapshot WHERE owned) AS owned,
-  ${addressing.any ? '(SELECT count(DISTINCT w.key) FROM wanted w JOIN same_here s ON s.address = w.address)' : '0'} AS members`)
+  ${addressing.any ? '(SELECT count(DISTINCT key) FROM same_here WHERE wanted)' : '0'} AS members`)
   // A row that seems to have left only because it was not there at the second look would be removed.
   if (it.lost > 0 || it.missing > 0)
     throw new CdpError('CDP4043', `The model of ${query.sync} gave other rows when it was read a second time.`, {
