@@ -4,11 +4,12 @@ import { copyFile, rm } from 'node:fs/promises'
 import net from 'node:net'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
-import type { WarehouseEntry } from '../../src/config/types.ts'
+import type { SnowflakeSettings, WarehouseEntry } from '../../src/config/types.ts'
 import { WAREHOUSE_STEPS } from '../../src/crash.ts'
 import { forgetMachine } from './engines.ts'
 import type { Engine, Models, StatePlace } from './engines.ts'
 import { withPostgres, type Postgres } from './postgres.ts'
+import { SNOWFLAKE, withSnowflake, type Snowflake } from './snowflake.ts'
 
 let made = 0
 
@@ -23,10 +24,13 @@ const leftoversSql = (schema: string, sync: string): string =>
 const literal = (text: string | null | undefined): string =>
   text === null || text === undefined ? 'NULL' : `'${text.replaceAll("'", "''")}'`
 
-function tableSql(table: string, columns: readonly string[], rows: readonly Readonly<Record<string, string | null>>[]): string {
+function tableSql(table: string, columns: readonly string[], rows: readonly Readonly<Record<string, string | null>>[]): string[] {
   const values = rows.map((row) => `(${columns.map((name) => literal(row[name])).join(', ')})`).join(', ')
-  return `DROP TABLE IF EXISTS ${table}; CREATE TABLE ${table} (${columns.map((name) => `${name} VARCHAR`).join(', ')});
-    ${values === '' ? '' : `INSERT INTO ${table} VALUES ${values};`}`
+  return [
+    `DROP TABLE IF EXISTS ${table}`,
+    `CREATE TABLE ${table} (${columns.map((name) => `${name} VARCHAR`).join(', ')})`,
+    ...(values === '' ? [] : [`INSERT INTO ${table} VALUES ${values}`]),
+  ]
 }
 
 /** The way to a server, which can be cut: then nobody gets through any more, and what was said before has been said. */
@@ -37,11 +41,13 @@ interface Wire {
   close(): Promise<void>
 }
 
-async function startWire(to: number): Promise<Wire> {
+/** `refusal`: what is said to whoever comes while it is cut. */
+async function startWire(to: number, refusal = ''): Promise<Wire> {
   const open = new Set<net.Socket>()
   let whole = true
   const server = net.createServer((client) => {
-    if (!whole) return void client.destroy()
+    client.on('error', () => undefined)
+    if (!whole) return void (refusal === '' ? client.destroy() : client.once('data', () => client.end(refusal)))
     const upstream = net.connect(to, '127.0.0.1')
     for (const [socket, other] of [
       [client, upstream],
@@ -96,7 +102,7 @@ function postgresEngine(own: boolean): Engine {
       const models: Models = {
         entry,
         sql: `SELECT * FROM ${schema}_rows`,
-        fill: async (columns, rows) => void (await server.query(tableSql(`${schema}_rows`, columns, rows))),
+        fill: async (columns, rows) => void (await server.query(tableSql(`${schema}_rows`, columns, rows).join('; '))),
       }
       return {
         entry: (root) => ({ type: 'warehouse', path: join(root, '.cdp-sync', 'warehouse'), warehouse: own ? null : 'app', schema }),
@@ -162,7 +168,7 @@ const duckdb: Engine = {
       models: (root) => ({
         entry: { name: 'files', type: 'duckdb', settings: { path: join(root, FILE) }, where },
         sql: 'SELECT * FROM rows',
-        fill: (columns, rows) => inFile(join(root, FILE), async (run) => void (await run(tableSql('rows', columns, rows)))),
+        fill: (columns, rows) => inFile(join(root, FILE), async (run) => void (await run(tableSql('rows', columns, rows).join('; ')))),
       }),
       yaml: `project: shop\nstate: { type: warehouse, schema: ${schema} }\n`,
       yamlWarehouses: '',
@@ -186,8 +192,67 @@ const duckdb: Engine = {
   },
 }
 
+/** As little as a service over HTTP can say so that nobody asks again. */
+const REFUSAL = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n'
+
+/** The emulator: models and states in one database. */
+function snowflakeEngine(): Engine {
+  let server: Snowflake
+  let wire: Wire
+  const settings = (port: number): SnowflakeSettings => {
+    const { account, user, password, host, protocol, database, schema, warehouse, role } = server
+    return { account, user, password, host, port, protocol, database, schema, warehouse, role }
+  }
+  const quoted = (rows: readonly Readonly<Record<string, string | null>>[]): Record<string, string | null>[] =>
+    rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, text]) => [name, text?.replaceAll('\\', '\\\\') ?? null])))
+  return {
+    missing: SNOWFLAKE === null ? 'Python with fakesnow is not installed' : null,
+    steps: WAREHOUSE_STEPS,
+    reads: 'snowflake',
+    async start() {
+      server = await withSnowflake({ idleTransaction: 1 })
+      wire = await startWire(server.port, REFUSAL)
+    },
+    async stop() {
+      await wire?.close()
+      server?.stop()
+    },
+    place(): StatePlace {
+      const schema = `s${++made}`
+      const expire = async (sync: string): Promise<void> => {
+        const found = await server.query(`SHOW TABLES LIKE 'LEASES' IN SCHEMA ${schema}`).catch(() => [])
+        if (found.length > 0) await server.query(expireSql(schema, sync))
+      }
+      const models: Models = {
+        entry: { name: 'files', type: 'snowflake', settings: settings(wire.port), where },
+        sql: `SELECT * FROM ${schema}_rows`,
+        async fill(columns, rows) {
+          for (const statement of tableSql(`${schema}_rows`, columns, quoted(rows))) await server.query(statement)
+        },
+      }
+      return {
+        entry: (root) => ({ type: 'warehouse', path: join(root, '.cdp-sync', 'warehouse'), warehouse: null, schema }),
+        warehouses: {},
+        models: () => models,
+        yaml: `project: shop\nstate: { type: warehouse, schema: ${schema} }\n`,
+        yamlWarehouses: '',
+        env: {},
+        kill: () => wire.cut(),
+        async revive({ root }, sync) {
+          wire.mend()
+          await expire(sync)
+          await forgetMachine(root)
+        },
+        expire,
+        leftovers: async (sync) => (await server.query(leftoversSql(schema, sync))).map((row) => String(Object.values(row)[0])),
+      }
+    },
+  }
+}
+
 export const databases = {
   'warehouse-postgres': postgresEngine(true),
   'warehouse-duckdb': duckdb,
+  'warehouse-snowflake': snowflakeEngine(),
   'other-postgres': postgresEngine(false),
 } as const

@@ -14,7 +14,7 @@ import { databases } from './engine-databases.ts'
 import type { Postgres } from './postgres.ts'
 
 /** The folder of the project; a bucket; the warehouse that models are read from; a database that they are not read from. */
-export type EngineName = 'local' | 's3' | 'warehouse-postgres' | 'warehouse-duckdb' | 'other-postgres'
+export type EngineName = 'local' | 's3' | 'warehouse-postgres' | 'warehouse-duckdb' | 'warehouse-snowflake' | 'other-postgres'
 
 declare module 'vitest' {
   interface ProvidedContext {
