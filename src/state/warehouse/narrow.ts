@@ -5,17 +5,19 @@
  */
 import { join } from 'node:path'
 import type { Column } from '../../types.ts'
+import { extractSql } from '../../warehouse/extract.ts'
 import type { Extract, ModelQuery } from '../../warehouse/warehouse.ts'
 import { CdpError } from '../../errors.ts'
+import { lit } from '../db.ts'
 import type { Db } from '../db.ts'
 import type { Addressing, HashSql, Staged } from '../stage.ts'
 import { readNote, readSnapshot, replaceSnapshot } from './carry.ts'
 import type { Versioned } from './carry.ts'
-import { pickedRows, pickRecords, pickTables, pickThere, sendPicks, startPicks } from './picks.ts'
-import { expressions, probe, relationSql } from './probe.ts'
+import { keyKind, pickedRows, pickedStored, pickRecords, pickTables, pickThere, sendPicks, startPicks } from './picks.ts'
+import { ADDRESS, expressions, probe, relationSql } from './probe.ts'
 import type { Expressions, Totals } from './probe.ts'
 import type { Sql, Workspace } from './sql.ts'
-import { SNAPSHOT, snapshotSql } from './tables.ts'
+import { SNAPSHOT } from './tables.ts'
 import type { Scope } from './tables.ts'
 
 export interface NarrowRequest {
@@ -87,19 +89,31 @@ export function narrower(sql: Sql, scope: Scope, state: () => Versioned | null, 
       await checkUnchanged(sql, scope, found)
       return { extract, staged, elsewhere }
     }
-    return sql.workspace(pickTables(sql), request.query, async (workspace) => {
-      const relation = relationSql(workspace.model, there)
-      const picked = request.all || total === 0 ? null : await pickThere(sql, scope, request, workspace, there, relation, total)
-      const extract = await bringModel(sql, request, workspace, relation, there, picked !== null)
-      if (picked === null) await bringAll(sql, scope, request, total)
-      else await bringSnapshot(sql, scope, request, workspace, total)
-      const width = request.columns.length
-      const staged = await request.stage(extract, (_columns, _raw, which) => `c${which === 'today' ? width : width + 1}::UBIGINT`)
-      const elsewhere = picked === null ? NOTHING : await countElsewhere(request, found, picked)
-      await checkUnchanged(sql, scope, found)
-      return { extract, staged, elsewhere }
+    return compareThere(sql, scope, request, found, there).catch((error: unknown) => {
+      if (request.all || !isTooMuch(error)) throw error
+      return compareThere(sql, scope, { ...request, all: true }, found, there)
     })
   }
+}
+
+/** More differs than the database can say in one value: then all of it is brought. */
+const isTooMuch = (error: unknown): boolean =>
+  error instanceof CdpError && /invalid memory alloc request size|array size exceeds the maximum/.test(error.message)
+
+function compareThere(sql: Sql, scope: Scope, request: NarrowRequest, found: Versioned | null, there: Expressions): Promise<Narrowed> {
+  const total = found?.note.rows ?? 0
+  return sql.workspace(pickTables(sql), request.query, async (workspace) => {
+    const relation = relationSql(workspace.model, there)
+    const picked = request.all || total === 0 ? null : await pickThere(sql, scope, request, workspace, there, relation, total)
+    const extract = await bringModel(sql, request, workspace, relation, there, picked !== null)
+    if (picked === null) await bringAll(sql, scope, request, total)
+    else await bringSnapshot(sql, scope, request, workspace, total)
+    const width = request.columns.length
+    const staged = await request.stage(extract, (_columns, _raw, which) => `c${which === 'today' ? width : width + 1}::UBIGINT`)
+    const elsewhere = picked === null ? NOTHING : await countElsewhere(request, found, picked)
+    await checkUnchanged(sql, scope, found)
+    return { extract, staged, elsewhere }
+  })
 }
 
 /** A look holds nothing: a run may have ended between its first statement and its last. */
@@ -111,48 +125,55 @@ async function checkUnchanged(sql: Sql, scope: Scope, found: Versioned | null): 
   })
 }
 
-/** The model's rows, all or those picked, with both hashes behind their columns. */
-async function bringModel(
+/** SQL: what of a row of the model comes here, as c0, c1, …: its columns, and both hashes behind them. */
+const modelColumns = ({ columns }: NarrowRequest, { raw }: Workspace): string[] =>
+  [...columns.map(raw), 'cdp_hash', 'cdp_old_hash'].map((it, i) => `${it} AS c${i}`)
+
+/**
+ * What was picked, each row of the model beside that of the snapshot at its address: half as many rows leave the database as
+ * if they came apart, which is done here. Gives the model's; puts the snapshot's into the file.
+ */
+async function bringPicked(
   sql: Sql,
+  scope: Scope,
   request: NarrowRequest,
   workspace: Workspace,
   relation: string,
   there: Expressions,
-  picked: boolean,
+  total: number,
 ): Promise<Extract> {
-  const list = [...request.columns.map((column) => workspace.raw(column)), 'cdp_hash', 'cdp_old_hash']
-  const named = list.map((it, i) => `${it} AS c${i}`).join(', ')
-  const { joins, where } = pickedRows(workspace, there.addresses.length, request.addressing.byKey)
+  const { db, addressing, folder } = request
+  const named = modelColumns(request, workspace)
+  const [width, all] = [named.length, named.length + SNAPSHOT.length]
+  const { joins, where } = pickedRows(workspace, there.addresses.length, addressing.byKey)
   // Names of columns are the model's own: nothing is joined beside them.
-  const rows = picked ? `(SELECT r.* FROM ${relation} r ${joins} WHERE ${where})` : relation
-  const extract = await sql.fetch(`SELECT ${named} FROM ${rows} model`, list.length, join(request.folder, 'model'))
-  const hash = { type: 'integer' as const, native: 'bigint' }
-  return {
-    ...extract,
-    position: workspace.position,
-    columns: [...request.columns, { name: '\0hash', ...hash }, { name: '\0old_hash', ...hash }],
+  const model = `(SELECT ${named.join(', ')}, ${ADDRESS(0)} AS cdp_at FROM (SELECT r.* FROM ${relation} r ${joins} WHERE ${where}) model)`
+  const stored = pickedStored(sql, scope, workspace, addressing.byKey)
+  const list = [...named.map((_, i) => `m.c${i}`), ...SNAPSHOT.map((it) => `s.${it}`)]
+  const { n } = await db.one<{ n: number }>('SELECT count(*) AS n FROM picked')
+  const select = `SELECT ${list.join(', ')} FROM ${model} m FULL OUTER JOIN (${stored}) s ON s.address = m.cdp_at`
+  const brought = n === 0 ? null : await sql.fetch(select, all, join(folder, 'picked'))
+  const part = async (name: string, from: number, to: number, condition: string): Promise<Extract> => {
+    const texts = Array.from({ length: to - from }, (_, i) => `c${from + i}::VARCHAR AS c${i}`)
+    const path = join(folder, `${name}.parquet`)
+    const source = brought
+      ? `${extractSql(brought)} WHERE ${condition}`
+      : `(SELECT ${list.map((_, i) => `NULL AS c${i}`).join(', ')}) WHERE FALSE`
+    await db.run(`COPY (SELECT ${texts.join(', ')} FROM ${source}) TO ${lit(path)} (FORMAT parquet)`)
+    const { rows } = await db.one<{ rows: number }>(`SELECT count(*) AS rows FROM read_parquet(${lit(path)})`)
+    const columns = texts.map((_, i) => ({ name: `c${i}`, type: 'string' as const, native: 'text' }))
+    return { format: 'parquet', path, rows, columns, position: null }
   }
+  // A hash is never NULL. Rows of the model that share an address have one of the snapshot beside each.
+  const once = `c${width} IS NOT NULL QUALIFY row_number() OVER (PARTITION BY c${width}) = 1`
+  await replaceSnapshot(db, await part('snapshot', width, all, once), total)
+  return part('model', 0, width, `c${width - 2} IS NOT NULL`)
 }
 
 async function bringAll(sql: Sql, scope: Scope, { db, folder }: NarrowRequest, total: number): Promise<Elsewhere> {
   const extract = total === 0 ? null : await sql.fetch(readSnapshot(sql, scope), SNAPSHOT.length, join(folder, 'snapshot'))
   await replaceSnapshot(db, extract, total)
   return NOTHING
-}
-
-/** Snapshot rows at what was picked. */
-async function bringSnapshot(
-  sql: Sql,
-  scope: Scope,
-  { db, folder }: NarrowRequest,
-  { temporary }: Workspace,
-  total: number,
-): Promise<void> {
-  const select = `
-SELECT ${SNAPSHOT.map((column) => `s.${column}`).join(', ')} FROM ${snapshotSql(sql.dialect, scope, SNAPSHOT)} s
-LEFT JOIN ${temporary('cdp_keys')} pk ON pk.key = s.key LEFT JOIN ${temporary('cdp_addresses')} pa ON pa.address = s.address
-WHERE pk.key IS NOT NULL OR pa.address IS NOT NULL`
-  await replaceSnapshot(db, await sql.fetch(select, SNAPSHOT.length, join(folder, 'snapshot')), total)
 }
 
 async function countElsewhere(
@@ -211,12 +232,15 @@ async function compareStaged(sql: Sql, scope: Scope, request: NarrowRequest, fou
     await sql.load(wanted, ['key', 'address', 'hash'], db, 'SELECT key, address, hash::VARCHAR FROM wanted')
     await probe(sql, scope, request, wanted)
     await startPicks(request)
+    const kind = lit(keyKind(request))
     await db.run(
-      `INSERT INTO picks SELECT DISTINCT 'key', key FROM doubtful WHERE key IS NOT NULL AND ('key', key) NOT IN (SELECT kind, value FROM picks)`,
+      `INSERT INTO picks SELECT DISTINCT ${kind}, key FROM doubtful WHERE key IS NOT NULL AND (${kind}, key) NOT IN (SELECT kind, value FROM picks)`,
     )
     await pickRecords(sql, scope, request, workspace)
     await sendPicks(sql, request, workspace)
-    await bringSnapshot(sql, scope, request, workspace, total)
+    const stored = pickedStored(sql, scope, workspace, addressing.byKey)
+    const { n } = await db.one<{ n: number }>('SELECT count(*) AS n FROM picked')
+    await replaceSnapshot(db, n === 0 ? null : await sql.fetch(stored, SNAPSHOT.length, join(request.folder, 'snapshot')), total)
   })
   const count = addressing.any ? 'count(DISTINCT key)' : 'count(*)'
   const before = await db.one<{ n: number }>(`SELECT ${count} AS n FROM wanted`)
