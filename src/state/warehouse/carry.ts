@@ -13,7 +13,7 @@ import { openState } from '../local.ts'
 import { insertJob, writeJournal } from '../outbox.ts'
 import { PENDING } from '../schema.ts'
 import type { Sql } from './sql.ts'
-import { SCOPE_COLUMNS, SNAPSHOT, snapshotSql, within, WAREHOUSE_FORMAT } from './tables.ts'
+import { SCOPE_COLUMNS, SNAPSHOT, sameAddress, snapshotSql, within, WAREHOUSE_FORMAT } from './tables.ts'
 import type { Scope, TableName } from './tables.ts'
 
 /** What stands in `states` about one state. */
@@ -188,7 +188,11 @@ async function bringTouched(sql: Sql, db: Db, snapshot: string, path: string, to
   const extract = await sql.workspace({ touched: [`address ${sql.dialect.types.text}`] }, null, async ({ temporary }) => {
     const addresses = `SELECT address FROM state.outbox UNION SELECT unnest(more) FROM state.outbox UNION SELECT previous FROM state.outbox WHERE previous IS NOT NULL`
     await sql.load(temporary('touched'), ['address'], db, addresses)
-    return sql.fetch(`SELECT w.* FROM (${snapshot}) w JOIN ${temporary('touched')} t ON t.address = w.address`, SNAPSHOT.length, path)
+    return sql.fetch(
+      `SELECT w.* FROM (${snapshot}) w JOIN ${temporary('touched')} t ON ${sameAddress(sql.dialect, 't.address', 'w.address')}`,
+      SNAPSHOT.length,
+      path,
+    )
   })
   await replaceSnapshot(db, extract, total)
 }
@@ -276,9 +280,8 @@ async function removeRows(sql: Sql, scope: Scope, db: Db): Promise<void> {
   const { create, end } = sql.dialect.temporary
   await sql.run(`${create} cdp_older (address ${sql.dialect.types.text}) ${end}`)
   await sql.load('cdp_older', ['address'], db, 'SELECT address FROM older')
-  await sql.run(
-    `DELETE FROM ${table(sql, scope, 'snapshot')} WHERE ${within(sql.dialect, scope)} AND address IN (SELECT address FROM cdp_older)`,
-  )
+  const same = sameAddress(sql.dialect, 's.address', 'o.address')
+  await sql.run(`DELETE FROM ${table(sql, scope, 'snapshot')} s USING cdp_older o WHERE ${within(sql.dialect, scope, 's.')} AND ${same}`)
 }
 
 /** Folds the changes into the snapshot: rewrites a part of it that is worth a rewrite. Gives the changes left. */

@@ -43,6 +43,11 @@ export interface Dialect {
    * one row in which they are NULL; then the aggregates `totals`, whose sums over the rows of the result are those over `from`.
    */
   split(from: string, picked: readonly string[], totals: readonly string[]): string
+  /**
+   * Numbers of a text that are equal, but for chance, only for equal ones: what an index over texts of any length holds. Empty
+   * where there is none: columnar engines keep no index over millions of texts.
+   */
+  digests(text: string): readonly string[]
   /** A changed row is added beside the snapshot, and folded into it now and then: where changing rows rewrites the table. */
   readonly appends: boolean
   /** `CREATE SCHEMA` and grants for a role that runs (writes its state) and for one that only plans. */

@@ -18,8 +18,20 @@ export function stateError(address: string, message: string, state: string | und
       hint: 'The first `cdp-sync run` makes the tables; `cdp-sync grants` prints what it needs to do so.',
       cause,
     })
-  return new CdpError('CDP4040', said, {
-    hint: 'What was confirmed and stored is not sent twice: run again when the database answers.',
-    cause,
-  })
+  return new CdpError('CDP4040', said, { hint: hintOf(state), cause })
+}
+
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+function hintOf(state: string | undefined): string {
+  switch (state) {
+    case '25006':
+      return 'It only reads: a standby, or a role whose transactions only read. Name the primary, and a role that may write.'
+    case '55P03':
+      return 'Another session holds rows of the state, a run that stands still, say: the server ends it within ten minutes. Run again then.'
+    case '53100':
+      return 'Its disk is full. What was confirmed and stored is not sent twice: run again when it has room.'
+    case undefined:
+    default:
+      return 'What was confirmed and stored is not sent twice: run again when the database answers.'
+  }
 }

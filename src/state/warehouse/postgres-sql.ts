@@ -19,6 +19,21 @@ import type { Sql, SqlContext } from './sql.ts'
 const TYPES = new TypeOverrides()
 TYPES.setTypeParser(types.builtins.INT8, Number)
 
+/** How long a statement waits for rows that another session has: that of a run that stands still in the middle of a write. */
+const LOCK_TIMEOUT = 60_000
+/** The server ends a transaction that it hears nothing of: that machine is gone, or stands still with rows that others need. */
+const IDLE_TIMEOUT = 600_000
+/**
+ * For one transaction: the session may be another's behind PgBouncer. The role's own time limit would cut what must be stored
+ * in one piece, run after run. Without keepalives a server waits two hours for a machine that vanished while it sent rows.
+ * https://www.postgresql.org/docs/current/runtime-config-client.html, …/runtime-config-connection.html
+ */
+const limits = (settings: PostgresSettings): string => `
+SET LOCAL lock_timeout = ${LOCK_TIMEOUT};
+SET LOCAL idle_in_transaction_session_timeout = ${IDLE_TIMEOUT};
+SET LOCAL statement_timeout = ${Math.round(settings.statement_timeout ?? 0)};
+SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3`
+
 export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext): Promise<Sql> {
   const settings = entry.settings as PostgresSettings
   const config = { ...clientConfig(settings, entry), types: TYPES }
@@ -29,14 +44,15 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
   client.on('error', () => {})
   const cost = { statements: 0, seconds: 0, rows: 0, bytes: 0 }
   const comment = `/* cdp-sync sync=${context.sync} run=${context.run ?? 'none'} */ `
-  await client.connect().catch((error: unknown) => {
+  const pid = await connect(client, address).catch(async (error: unknown) => {
+    await client.end().catch(() => undefined)
     throw connectError(error, server)
   })
-  const { pid } = (await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0] ?? { pid: 0 }
   const drop = (): void => void connectionOf(client).stream.destroy()
   const abort = (): void => void cancel(config, pid).then(drop, drop)
   /** The model that is being read: an error while it runs is one of its SQL. */
   let model: ModelQuery | null = null
+  let inside = false
 
   const asked = async <Result>(work: () => Promise<Result>): Promise<Result> => {
     cost.statements++
@@ -66,7 +82,10 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
       return rows as Row[]
     },
     async run(text) {
-      return (await query(text)).rowCount ?? 0
+      if (inside) return (await query(text)).rowCount ?? 0
+      // Several statements in one message are one transaction.
+      const results: unknown = await query(`${limits(settings)};\n${text}`)
+      return (results as { rowCount: number | null }[]).at(-1)?.rowCount ?? 0
     },
     async createSchema(schema) {
       const [found] = await sql.rows('SELECT 1 AS found FROM pg_namespace WHERE nspname = ' + postgres.lit(schema))
@@ -74,7 +93,8 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
     },
     insertNew: (table, columns, values) => sql.run(`INSERT INTO ${table} (${columns}) VALUES (${values}) ON CONFLICT DO NOTHING`),
     async transaction(work) {
-      await query('BEGIN')
+      await query(`BEGIN; ${limits(settings)}`)
+      inside = true
       try {
         const result = await work()
         await query('COMMIT')
@@ -82,9 +102,12 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
       } catch (error) {
         await rollback()
         throw error
+      } finally {
+        inside = false
       }
     },
     async fetch(text, width, path) {
+      if (!inside) return sql.transaction(() => sql.fetch(text, width, path))
       await rm(path, { force: true })
       // The reader drops blank lines, and the line of a lone NULL is blank.
       const list = width === 1 ? `SELECT *, NULL FROM (${text}) one` : text
@@ -113,7 +136,9 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
       }
     },
     async workspace(temporary, read, work) {
-      await query(`BEGIN ISOLATION LEVEL REPEATABLE READ; ${pinned(settings)}`)
+      // Some roles only read unless they say otherwise: temporary tables are no more than that, but can't be made then.
+      await query(`BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; ${pinned(settings)}`)
+      inside = true
       try {
         for (const [name, columns] of Object.entries(temporary))
           await query(`CREATE TEMPORARY TABLE ${name} (${columns.join(', ')}) ON COMMIT DROP`)
@@ -135,6 +160,7 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
         throw error
       } finally {
         model = null
+        inside = false
       }
     },
     async close() {
@@ -144,4 +170,17 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
   }
   context.signal.addEventListener('abort', abort, { once: true })
   return sql
+}
+
+/** Connects; the backend's number. Throws CDP4045 where texts of all alphabets have no place. */
+async function connect(client: Client, address: string): Promise<number> {
+  await client.connect()
+  const { rows } = await client.query<{ pid: number; encoding: string }>(
+    `SELECT pg_backend_pid() AS pid, current_setting('server_encoding') AS encoding`,
+  )
+  const { pid = 0, encoding = '' } = rows[0] ?? {}
+  if (encoding === 'UTF8') return pid
+  throw new CdpError('CDP4045', `${address} keeps texts as ${encoding}, and a state needs UTF8.`, {
+    hint: 'Name a database made with ENCODING UTF8 in `state: { type: warehouse, warehouse: … }`; models may still be read here.',
+  })
 }

@@ -25,6 +25,8 @@ export const postgres: Dialect = {
   split,
   lowest: (from) =>
     `(SELECT DISTINCT ON (address ${BYTES}) address, key, hash FROM ${from} AS r ORDER BY address ${BYTES}, key ${BYTES}, hash)`,
+  // An entry of an index ends at 2,704 bytes: https://www.postgresql.org/docs/current/btree.html
+  digests: (text) => [0, 1].map((seed) => `hashtextextended(${text}, ${seed})`),
   appends: false,
   grants,
 }

@@ -24,6 +24,7 @@ export const snowflake: Dialect = {
   unpivot,
   split,
   lowest: (from) => `(SELECT address, MIN(key) AS key, MIN_BY(hash, key) AS hash FROM ${from} AS r GROUP BY address)`,
+  digests: () => [],
   appends: true,
   grants,
 }

@@ -76,21 +76,26 @@ export type TableName =
   | 'rejections'
 export const TABLE_NAMES = Object.keys(TABLES) as TableName[]
 
-/** One row per sync, or per address: the database refuses a second one where it can. */
-const UNIQUE: Readonly<Record<string, readonly string[]>> = { leases: [], states: [], snapshot: ['address'] }
+/** One row per sync: the database refuses a second one where it can. */
+const SINGLE: readonly TableName[] = ['leases', 'states']
 
 /** Statements that make the tables of a schema that exists, each of them harmless where its table is there. */
 export function createSql(dialect: Dialect, schema: string): string[] {
   return TABLE_NAMES.flatMap((name) => {
     const table = dialect.table(schema, name)
     const columns = [...SCOPE, ...(TABLES[name] ?? [])].map((column) => `${column} ${typeOf(dialect, column)}`)
-    const unique = UNIQUE[name]
-    // Columnar engines keep no index over millions of texts.
-    const indexed = unique !== undefined && (unique.length === 0 || !dialect.appends)
-    const key = indexed ? `, PRIMARY KEY (${[...SCOPE, ...unique].join(', ')})` : ''
-    return [`CREATE TABLE IF NOT EXISTS ${table} (${columns.join(', ')}${key})`]
+    const key = SINGLE.includes(name) ? `, PRIMARY KEY (${SCOPE_COLUMNS})` : ''
+    const create = `CREATE TABLE IF NOT EXISTS ${table} (${columns.join(', ')}${key})`
+    const digests = name === 'snapshot' ? dialect.digests('address') : []
+    if (digests.length === 0) return [create]
+    // One row per address, and a few are found among millions. Before the other tables: those that are all there are complete.
+    return [create, `CREATE UNIQUE INDEX IF NOT EXISTS snapshot_addresses ON ${table} (${[SCOPE_COLUMNS, ...digests].join(', ')})`]
   })
 }
+
+/** SQL: two addresses are the same, in words that the index of the snapshot understands. */
+export const sameAddress = (dialect: Dialect, a: string, b: string): string =>
+  [...dialect.digests(a).map((it, i) => `${it} = ${dialect.digests(b)[i]}`), `${a} = ${b}`].join(' AND ')
 
 /** One state: its tables, and the rows of them that are its own. */
 export interface Scope {
