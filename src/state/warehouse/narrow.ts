@@ -105,10 +105,15 @@ function compareThere(sql: Sql, scope: Scope, request: NarrowRequest, found: Ver
   return sql.workspace(pickTables(sql), request.query, async (workspace) => {
     const relation = relationSql(workspace.model, there)
     const picked = request.all || total === 0 ? null : await pickThere(sql, scope, request, workspace, there, relation, total)
-    const extract = await bringModel(sql, request, workspace, relation, there, picked !== null)
+    const named = modelColumns(request, workspace)
+    const rows = picked
+      ? await bringPicked(sql, scope, request, workspace, relation, there, total)
+      : await sql.fetch(`SELECT ${named.join(', ')} FROM ${relation} model`, named.length, join(request.folder, 'model'))
     if (picked === null) await bringAll(sql, scope, request, total)
-    else await bringSnapshot(sql, scope, request, workspace, total)
     const width = request.columns.length
+    const hash = { type: 'integer' as const, native: 'bigint' }
+    const columns = [...request.columns, { name: '\0hash', ...hash }, { name: '\0old_hash', ...hash }]
+    const extract = { ...rows, position: workspace.position, columns }
     const staged = await request.stage(extract, (_columns, _raw, which) => `c${which === 'today' ? width : width + 1}::UBIGINT`)
     const elsewhere = picked === null ? NOTHING : await countElsewhere(request, found, picked)
     await checkUnchanged(sql, scope, found)

@@ -6,7 +6,7 @@ import type { NarrowRequest } from './narrow.ts'
 import { ADDRESS, probe, wantedSql } from './probe.ts'
 import type { Expressions, Totals } from './probe.ts'
 import type { Sql, Workspace } from './sql.ts'
-import { snapshotSql } from './tables.ts'
+import { SNAPSHOT, snapshotSql } from './tables.ts'
 import type { Scope } from './tables.ts'
 
 /** What is brought here: every row with one of these keys, or at one of these addresses. */
@@ -16,16 +16,20 @@ export const pickTables = ({ dialect: { types } }: Sql): Record<string, string[]
   cdp_records: [`remote_id ${types.text}`],
 })
 
+/** Where the key is the address, there is one list. */
+export const keyKind = ({ addressing }: NarrowRequest): 'key' | 'address' => (addressing.byKey ? 'address' : 'key')
+
 /** Local tables of what is asked for, and what of it was sent to the database already. */
-export async function startPicks({ db, keys }: NarrowRequest): Promise<void> {
-  await db.run(`
+export async function startPicks(request: NarrowRequest): Promise<void> {
+  const kind = lit(keyKind(request))
+  await request.db.run(`
 CREATE OR REPLACE TABLE picks AS
 SELECT DISTINCT kind, value FROM (
-  SELECT 'key' AS kind, m_key AS value FROM probe UNION ALL SELECT 'key', s_key FROM probe
+  SELECT ${kind} AS kind, m_key AS value FROM probe UNION ALL SELECT ${kind}, s_key FROM probe
   UNION ALL SELECT 'address', m_address FROM probe UNION ALL SELECT 'address', s_address FROM probe
   -- What was said of a row is looked at again, whether or not it differs.
   UNION ALL SELECT 'address', address FROM said
-  ${keys.map((key) => `UNION ALL SELECT 'key', ${lit(key)}`).join(' ')}
+  ${request.keys.map((key) => `UNION ALL SELECT ${kind}, ${lit(key)}`).join(' ')}
 ) WHERE value IS NOT NULL;
 CREATE OR REPLACE TABLE picked AS FROM picks LIMIT 0`)
 }
@@ -67,19 +71,30 @@ export async function pickRecords(sql: Sql, scope: Scope, request: NarrowRequest
     sql,
     request,
     `SELECT s.key, s.address FROM ${snapshot} s JOIN ${temporary('cdp_records')} r ON r.remote_id = s.remote_id`,
-    ['key', 'address'],
+    [keyKind(request), 'address'],
   )
 }
 
 /** SQL: joins that find the rows of `relation` (as `r`) that were picked, and the condition. */
 export function pickedRows({ temporary }: Workspace, addresses: number, byKey: boolean): { joins: string; where: string } {
-  const joins = [`LEFT JOIN ${temporary('cdp_keys')} pk ON pk.key = r.cdp_key`]
-  const conditions = ['pk.key IS NOT NULL']
-  // Where the key is the address, both are the same list.
-  if (byKey) joins.push(`LEFT JOIN ${temporary('cdp_addresses')} pa ON pa.address = r.cdp_key`)
-  else for (let i = 0; i < addresses; i++) joins.push(`LEFT JOIN ${temporary('cdp_addresses')} pa${i} ON pa${i}.address = r.${ADDRESS(i)}`)
-  conditions.push(...(byKey ? ['pa.address IS NOT NULL'] : Array.from({ length: addresses }, (_, i) => `pa${i}.address IS NOT NULL`)))
-  return { joins: joins.join(' '), where: conditions.join(' OR ') }
+  const [keys, list] = [temporary('cdp_keys'), temporary('cdp_addresses')]
+  if (byKey) return { joins: `JOIN ${list} pa ON pa.address = r.cdp_key`, where: 'TRUE' }
+  const each = Array.from({ length: addresses }, (_, i) => `LEFT JOIN ${list} pa${i} ON pa${i}.address = r.${ADDRESS(i)}`)
+  const conditions = each.map((_, i) => `pa${i}.address IS NOT NULL`)
+  return {
+    joins: [`LEFT JOIN ${keys} pk ON pk.key = r.cdp_key`, ...each].join(' '),
+    where: ['pk.key IS NOT NULL', ...conditions].join(' OR '),
+  }
+}
+
+/** SQL: the rows of the snapshot at what was picked. Joined by the address, of which a database may have an index. */
+export function pickedStored({ dialect }: Sql, scope: Scope, { temporary }: Workspace, byKey: boolean): string {
+  const list = temporary('cdp_addresses')
+  const known = snapshotSql(dialect, scope, ['address', 'key'])
+  const all = byKey
+    ? list
+    : `(SELECT address FROM ${list} UNION SELECT k.address FROM ${known} k JOIN ${temporary('cdp_keys')} pk ON pk.key = k.key)`
+  return `SELECT ${SNAPSHOT.map((it) => `s.${it}`).join(', ')} FROM ${snapshotSql(dialect, scope, SNAPSHOT)} s JOIN ${all} p ON p.address = s.address`
 }
 
 /** Finds the rows that must come here, by key and address; the temporary tables hold them then. */
