@@ -55,7 +55,7 @@ describe('between a kill and the next run', () => {
   })
 
   it('the mapping may be edited: what was sent before counts as it was sent', async () => {
-    await project.write('syncs/people.yaml', syncText('mode: mirror', 'tier: plan, source: { value: cnry-w }'))
+    await project.sync(syncText('mode: mirror', 'tier: plan, source: { value: cnry-w }'))
     await expectNoFalseDone(project, receiver)
     expect((await project.run(['run'])).code).toBe(0)
     expect([...held(receiver).keys()].sort()).toEqual([...wanted(NEXT).keys()].sort())
@@ -64,7 +64,7 @@ describe('between a kill and the next run', () => {
   })
 
   it('the match may be edited', async () => {
-    await project.write('syncs/people.yaml', syncText().replace('email: email', 'login: id'))
+    await project.sync(syncText().replace('email: email', 'login: id'))
     await expectNoFalseDone(project, receiver)
     expect((await project.run(['run'])).code).toBe(0)
     for (const { id } of NEXT) expect(receiver.records.get(id)?.match).toEqual({ login: id })
@@ -73,10 +73,10 @@ describe('between a kill and the next run', () => {
   })
 
   it('the mode may become one that deletes nothing, and mirror again: nothing that left is forgotten', async () => {
-    await project.write('syncs/people.yaml', syncText('mode: upsert'))
+    await project.sync(syncText('mode: upsert'))
     expect((await project.run(['run'])).code).toBe(0)
     expect(receiver.records.size).toBe(40)
-    await project.write('syncs/people.yaml', syncText())
+    await project.sync(syncText())
     expect((await project.run(['run'])).code).toBe(0)
     await expectConverged(project, receiver, NEXT)
   })
@@ -93,7 +93,7 @@ describe('between a kill and the next run', () => {
   })
 
   it('the key may not change unseen', async () => {
-    await project.write('syncs/people.yaml', syncText().replace('key: id', 'key: email'))
+    await project.sync(syncText().replace('key: id', 'key: email'))
     const requests = receiver.requests.length
     const rekeyed = await project.run(['run'])
     expect([rekeyed.code, rekeyed.stdout + rekeyed.stderr]).toEqual([1, expect.stringContaining('CDP4004')])

@@ -73,6 +73,8 @@ export interface TestProject {
   readonly env: Readonly<Record<string, string>>
   readonly place: StatePlace
   write(path: string, text: string): Promise<void>
+  /** Replaces syncs/people.yaml by this text, whose model is the table `people`. */
+  sync(text: string): Promise<void>
   /** Replaces the rows of the model's table. */
   rows(rows: readonly Person[]): Promise<void>
   start(argv: readonly string[], options?: RunOptions): Child
@@ -143,10 +145,7 @@ export async function makeProject(settings: ProjectSettings): Promise<TestProjec
     'cdp-sync.yaml',
     `warehouses: { main: ${warehouse}${place.yamlWarehouses} }\ndestinations: { app: ${destination} }\n${place.yaml}${settings.more ?? ''}`,
   )
-  await project.write(
-    'syncs/people.yaml',
-    syncText(settings.sync).replace('table: people', postgres ? `table: ${schema}.people` : 'table: people'),
-  )
+  await project.sync(syncText(settings.sync))
   for (const [path, text] of Object.entries(settings.files ?? {})) await project.write(path, text)
   return project
 }
@@ -167,6 +166,7 @@ function open(
       await mkdir(dirname(join(root, path)), { recursive: true })
       await writeFile(join(root, path), text)
     },
+    sync: (text) => self.write('syncs/people.yaml', postgres ? text.replace('table: people', `table: ${schema}.people`) : text),
     rows: (rows) => (postgres ? fillPostgres(postgres, schema, rows) : fillDuckdb(join(root, 'warehouse.duckdb'), rows)),
     start(argv, { env: more = {}, through = [] } = {}) {
       const [program = '', ...args] = [...through, process.execPath, BIN, '-C', root, ...argv]
