@@ -1,4 +1,5 @@
 /** Which rows come here: those that may differ, and whatever shares a key, an address or a record with them. */
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { extractSql } from '../../warehouse/extract.ts'
 import { lit } from '../db.ts'
@@ -53,7 +54,8 @@ export async function sendPicks(sql: Sql, { db }: NarrowRequest, { temporary }: 
 }
 
 export async function addPicks(sql: Sql, { db, folder }: NarrowRequest, select: string, kinds: readonly string[]): Promise<void> {
-  const extract = await sql.fetch(select, kinds.length, join(folder, 'picks'))
+  // A file of its own each time: DuckDB keeps parts of the files that it has read, by their names.
+  const extract = await sql.fetch(select, kinds.length, join(folder, `picks-${randomUUID()}`))
   const values = kinds.map((kind, i) => `SELECT ${lit(kind)} AS kind, c${i} AS value FROM found`).join(' UNION ALL ')
   await db.run(`
 CREATE OR REPLACE TEMP TABLE found AS FROM ${extractSql(extract)};
