@@ -74,7 +74,8 @@ export async function readModel(session: Session, also: 'all' | readonly string[
     const stored = memory.first ? null : memory.hashColumns
     const placement = await placeFields(session.state.db, mapping.match, mapping.fields, (name) => normaliserOf(sync, name))
     const read = (): Promise<Extract> => warehouse.extract(query, wanted, folder, io)
-    const put = (extract: Extract, hash?: HashSql): Promise<Staged> => stage(session.state.db, extract, mapping, addressing, stored, hash)
+    const put = (extract: Extract, hash?: HashSql, holdsNul?: boolean): Promise<Staged> =>
+      stage(session.state.db, extract, mapping, addressing, stored, hash, holdsNul)
     const { extract, staged, elsewhere } = session.narrow
       ? await session.narrow({
           db: session.state.db,

@@ -115,7 +115,12 @@ export async function open(
     const account = await asked(destination.check())
     const target = targetOf(sync, account)
 
-    const { file, narrow, close: closeFetched } = purpose === 'run' ? await hold.fetch('part') : await lookAt(keeper, sync, work)
+    // A state that is bound anew may not be compared, and what is held is listed from all of it.
+    const {
+      file,
+      narrow,
+      close: closeFetched,
+    } = purpose === 'run' ? await hold.fetch(rebind ? 'whole' : 'part') : await lookAt(keeper, sync, work)
     closers.push(closeFetched)
     if (purpose === 'run') await sweepUnborn(paths)
     // Before a state is made: it would stand in the way of the rename that this asks for.

@@ -147,6 +147,7 @@ const REASONS: Readonly<Record<string, string>> = {
   null_match: 'the match is null',
   duplicate_key: 'several rows have this key',
   duplicate_match: 'several rows have this match',
+  nul: 'the key or the match has the character NUL, which the database that keeps the state does not hold',
 }
 
 /** Invalid rows: reason -> rows, and a few of them by name. */

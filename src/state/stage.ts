@@ -68,6 +68,8 @@ export async function stage(
   addressing: Addressing,
   storedHash: readonly string[] | null,
   hash: HashSql = duckdbHash,
+  /** Whether what keeps the state can hold a key or an address with the character NUL. */
+  holdsNul = true,
 ): Promise<Staged> {
   const position = new Map(extract.columns.map((column, index) => [column.name, index]))
   const raw = (name: string): string => {
@@ -91,7 +93,7 @@ export async function stage(
 CREATE OR REPLACE VIEW rows AS
 SELECT ${key} AS key, ${address} AS address, ${hash(today, raw, 'today')} AS hash${old}, ${extract.columns.map((_, i) => `c${i}`).join(', ')}
 FROM ${source}`)
-  return { ...(await sortOut(db, addressing, rehash, extract.rows)), rehash, incomparable }
+  return { ...(await sortOut(db, addressing, rehash, extract.rows, holdsNul)), rehash, incomparable }
 }
 
 /** Moves what can't be sent from `stage` to `doubtful` and builds `wanted`. */
@@ -100,6 +102,7 @@ async function sortOut(
   addressing: Addressing,
   rehash: boolean,
   rows: number,
+  holdsNul: boolean,
 ): Promise<Pick<Staged, 'rows' | 'nullKeys' | 'wanted' | 'collapsed'>> {
   const old = rehash ? ', old_hash' : ''
   const addressType = addressing.any ? 'VARCHAR[]' : 'VARCHAR'
@@ -116,6 +119,7 @@ async function sortOut(
     )
   }
   const collapsed = await duplicateKeys(db, key, old)
+  if (!holdsNul) await withoutNul(db, addressing)
   if (!addressing.byKey) {
     const nothing = addressing.any ? 'len(address) = 0' : 'address IS NULL'
     await db.run(
@@ -136,6 +140,15 @@ async function sortOut(
   }
   const { wanted } = await db.one<{ wanted: number }>(`SELECT count(*) AS wanted FROM wanted`)
   return { rows, nullKeys: staged.nulls, wanted, collapsed }
+}
+
+/** Rows whose state could not be stored are invalid. */
+async function withoutNul(db: Db, { byKey, any }: Addressing): Promise<void> {
+  const texts = [any ? `array_to_string(address, '')` : 'address', ...(byKey ? [] : ['key'])]
+  const found = texts.map((it) => `coalesce(contains(${it}, chr(0)), FALSE)`).join(' OR ')
+  await db.run(
+    `INSERT INTO doubtful SELECT ${byKey ? 'address' : 'key'}, NULL, 'nul', NULL FROM stage WHERE ${found}; DELETE FROM stage WHERE ${found}`,
+  )
 }
 
 /** Rows that are equal in all mapped columns are one row; others that share a key are invalid, all of them. */

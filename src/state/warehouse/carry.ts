@@ -123,6 +123,13 @@ export const readSnapshot = (sql: Sql, scope: Scope): string =>
 /** Memory and threads for a state file that is only put together. */
 const SMALL = { memory: 256 * 1_048_576, threads: 1 }
 
+/** The snapshot has another number of addresses than the last run left there. */
+export const damagedError = (sql: Sql, scope: Scope, rows: number, seen: number): CdpError =>
+  new CdpError('CDP4001', `The state of ${scope.sync} in ${sql.address} is damaged: it should hold ${rows} addresses and holds ${seen}.`, {
+    where: scope.sync,
+    hint: 'Restore the tables of its schema from a backup, all of them. Or `cdp-sync reset` forgets what was delivered.',
+  })
+
 /** Makes the state file: whole, or but for what of the snapshot no unfinished run touches. */
 export async function bringState(
   sql: Sql,
@@ -241,11 +248,12 @@ CREATE OR REPLACE TEMP TABLE older AS SELECT address FROM state.loaded_snapshot 
     judged: number
   }>(`
 SELECT (SELECT count(*) FROM newer) AS newer, (SELECT count(*) FROM older) AS older,
-  (SELECT count(*) FROM state.snapshot) - (SELECT count(*) FROM state.loaded_snapshot) AS rows,
+  (SELECT count(*) FROM state.snapshot) + coalesce((SELECT value::BIGINT FROM state.meta WHERE name = 'elsewhere'), 0) AS rows,
   (SELECT count(*) FILTER (owned) FROM state.snapshot) - (SELECT count(*) FILTER (owned) FROM state.loaded_snapshot) AS owned,
   (SELECT count(*) FROM (FROM state.verdicts EXCEPT FROM state.loaded_verdicts)) + (SELECT count(*) FROM (FROM state.loaded_verdicts EXCEPT FROM state.verdicts)) AS rejudged,
   (SELECT count(*) FROM state.verdicts) AS judged`)
-  const counts = { rows: (before?.rows ?? 0) + found.rows, owned: (before?.owned ?? 0) + found.owned, changes: before?.changes ?? 0 }
+  const owned = found.rows === 0 ? 0 : (before?.owned ?? 0) + found.owned
+  const counts = { rows: found.rows, owned, changes: before?.changes ?? 0 }
   const columns = [SCOPE_COLUMNS, ...SNAPSHOT]
   const values = `${localScope(scope)}, ${SNAPSHOT_TEXTS.join(', ')}`
   if ((before?.rows ?? 0) === 0 && counts.changes === 0) {

@@ -7,6 +7,8 @@ export interface Dialect {
   readonly name: 'postgres' | 'duckdb' | 'snowflake'
   /** Types of our tables' columns. Texts compare byte by byte: equality and order are those of DuckDB and JavaScript. */
   readonly types: { readonly text: string; readonly integer: string; readonly boolean: string }
+  /** Texts may have the character NUL. */
+  readonly holdsNul: boolean
   /** One of our tables, by the schema that the configuration names. */
   table(schema: string, name: string): string
   /** A temporary table: the words before its name, and what stands after its columns so that it ends with the transaction. */

@@ -12,6 +12,7 @@ const BYTES = 'COLLATE C'
 
 export const duckdb: Dialect = {
   name: 'duckdb',
+  holdsNul: true,
   types: { text: 'VARCHAR', integer: 'BIGINT', boolean: 'BOOLEAN' },
   table: (schema, name) => `${ident(schema)}.${ident(name)}`,
   // It ends with the connection.

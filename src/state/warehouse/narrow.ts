@@ -11,7 +11,7 @@ import { CdpError } from '../../errors.ts'
 import { lit } from '../db.ts'
 import type { Db } from '../db.ts'
 import type { Addressing, HashSql, Staged } from '../stage.ts'
-import { readNote, readSnapshot, replaceSnapshot } from './carry.ts'
+import { damagedError, readNote, readSnapshot, replaceSnapshot } from './carry.ts'
 import type { Versioned } from './carry.ts'
 import { keyKind, pickedRows, pickedStored, pickRecords, pickTables, pickThere, sendPicks, startPicks } from './picks.ts'
 import { ADDRESS, expressions, probe, relationSql } from './probe.ts'
@@ -45,7 +45,7 @@ export interface NarrowRequest {
   readonly folder: string
   /** Reads the model here. */
   readonly extract: () => Promise<Extract>
-  readonly stage: (extract: Extract, hash: HashSql) => Promise<Staged>
+  readonly stage: (extract: Extract, hash: HashSql, holdsNul?: boolean) => Promise<Staged>
 }
 
 /** What stayed in the database. */
@@ -83,9 +83,9 @@ export function narrower(sql: Sql, scope: Scope, state: () => Versioned | null, 
     const total = found?.note.rows ?? 0
     if (there === null) {
       const extract = await request.extract()
-      const staged = await request.stage(extract, localHash)
+      const staged = await request.stage(extract, localHash, sql.dialect.holdsNul)
       const elsewhere =
-        request.all || total === 0 ? await bringAll(sql, scope, request, total) : await compareStaged(sql, scope, request, found)
+        request.all || total === 0 ? await bringAll(sql, scope, request, found) : await compareStaged(sql, scope, request, found)
       await checkUnchanged(sql, scope, found)
       return { extract, staged, elsewhere }
     }
@@ -103,13 +103,14 @@ const isTooMuch = (error: unknown): boolean =>
 function compareThere(sql: Sql, scope: Scope, request: NarrowRequest, found: Versioned | null, there: Expressions): Promise<Narrowed> {
   const total = found?.note.rows ?? 0
   return sql.workspace(pickTables(sql), request.query, async (workspace) => {
-    const relation = relationSql(workspace.model, there)
+    const relation = relationSql(workspace.model, request.columns.map(workspace.raw), there)
     const picked = request.all || total === 0 ? null : await pickThere(sql, scope, request, workspace, there, relation, total)
-    const named = modelColumns(request, workspace)
+    if (picked && picked.stored < total) await refuseDamaged(sql, scope, found, picked.stored)
+    const named = modelColumns(request)
     const rows = picked
       ? await bringPicked(sql, scope, request, workspace, relation, there, total)
       : await sql.fetch(`SELECT ${named.join(', ')} FROM ${relation} model`, named.length, join(request.folder, 'model'))
-    if (picked === null) await bringAll(sql, scope, request, total)
+    if (picked === null) await bringAll(sql, scope, request, found)
     const width = request.columns.length
     const hash = { type: 'integer' as const, native: 'bigint' }
     const columns = [...request.columns, { name: '\0hash', ...hash }, { name: '\0old_hash', ...hash }]
@@ -130,9 +131,15 @@ async function checkUnchanged(sql: Sql, scope: Scope, found: Versioned | null): 
   })
 }
 
+/** Addresses are missing that were delivered: their rows would be sent again, and never be removed. */
+async function refuseDamaged(sql: Sql, scope: Scope, found: Versioned | null, seen: number): Promise<never> {
+  await checkUnchanged(sql, scope, found)
+  throw damagedError(sql, scope, found?.note.rows ?? 0, seen)
+}
+
 /** SQL: what of a row of the model comes here, as c0, c1, …: its columns, and both hashes behind them. */
-const modelColumns = ({ columns }: NarrowRequest, { raw }: Workspace): string[] =>
-  [...columns.map(raw), 'cdp_hash', 'cdp_old_hash'].map((it, i) => `${it} AS c${i}`)
+const modelColumns = ({ columns }: NarrowRequest): string[] =>
+  [...columns.map((_, i) => `c${i}`), 'cdp_hash', 'cdp_old_hash'].map((it, i) => `${it} AS c${i}`)
 
 /**
  * What was picked, each row of the model beside that of the snapshot at its address: half as many rows leave the database as
@@ -148,10 +155,9 @@ async function bringPicked(
   total: number,
 ): Promise<Extract> {
   const { db, addressing, folder } = request
-  const named = modelColumns(request, workspace)
+  const named = modelColumns(request)
   const [width, all] = [named.length, named.length + SNAPSHOT.length]
   const { joins, where } = pickedRows(workspace, there.addresses.length, addressing.byKey)
-  // Names of columns are the model's own: nothing is joined beside them.
   const model = `(SELECT ${named.join(', ')}, ${ADDRESS(0)} AS cdp_at FROM (SELECT r.* FROM ${relation} r ${joins} WHERE ${where}) model)`
   const stored = pickedStored(sql, scope, workspace, addressing.byKey)
   const list = [...named.map((_, i) => `m.c${i}`), ...SNAPSHOT.map((it) => `s.${it}`)]
@@ -175,8 +181,10 @@ async function bringPicked(
   return part('model', 0, width, `c${width - 2} IS NOT NULL`)
 }
 
-async function bringAll(sql: Sql, scope: Scope, { db, folder }: NarrowRequest, total: number): Promise<Elsewhere> {
+async function bringAll(sql: Sql, scope: Scope, { db, folder }: NarrowRequest, found: Versioned | null): Promise<Elsewhere> {
+  const total = found?.note.rows ?? 0
   const extract = total === 0 ? null : await sql.fetch(readSnapshot(sql, scope), SNAPSHOT.length, join(folder, 'snapshot'))
+  if (extract && extract.rows !== total) await refuseDamaged(sql, scope, found, extract.rows)
   await replaceSnapshot(db, extract, total)
   return NOTHING
 }
@@ -235,11 +243,13 @@ async function compareStaged(sql: Sql, scope: Scope, request: NarrowRequest, fou
   await sql.workspace(tables, null, async (workspace) => {
     const wanted = workspace.temporary('cdp_wanted')
     await sql.load(wanted, ['key', 'address', 'hash'], db, 'SELECT key, address, hash::VARCHAR FROM wanted')
-    await probe(sql, scope, request, wanted)
+    const { stored: seen } = await probe(sql, scope, request, wanted)
+    if (seen < total) await refuseDamaged(sql, scope, found, seen)
     await startPicks(request)
     const kind = lit(keyKind(request))
+    const nul = sql.dialect.holdsNul ? '' : ' AND NOT contains(key, chr(0))'
     await db.run(
-      `INSERT INTO picks SELECT DISTINCT ${kind}, key FROM doubtful WHERE key IS NOT NULL AND (${kind}, key) NOT IN (SELECT kind, value FROM picks)`,
+      `INSERT INTO picks SELECT DISTINCT ${kind}, key FROM doubtful WHERE key IS NOT NULL${nul} AND (${kind}, key) NOT IN (SELECT kind, value FROM picks)`,
     )
     await pickRecords(sql, scope, request, workspace)
     await sendPicks(sql, request, workspace)

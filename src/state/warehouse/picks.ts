@@ -7,7 +7,7 @@ import type { NarrowRequest } from './narrow.ts'
 import { ADDRESS, probe, wantedSql } from './probe.ts'
 import type { Expressions, Totals } from './probe.ts'
 import type { Sql, Workspace } from './sql.ts'
-import { SNAPSHOT, snapshotSql } from './tables.ts'
+import { sameAddress, SNAPSHOT, snapshotSql } from './tables.ts'
 import type { Scope } from './tables.ts'
 
 /** What is brought here: every row with one of these keys, or at one of these addresses. */
@@ -96,7 +96,7 @@ export function pickedStored({ dialect }: Sql, scope: Scope, { temporary }: Work
   const all = byKey
     ? list
     : `(SELECT address FROM ${list} UNION SELECT k.address FROM ${known} k JOIN ${temporary('cdp_keys')} pk ON pk.key = k.key)`
-  return `SELECT ${SNAPSHOT.map((it) => `s.${it}`).join(', ')} FROM ${snapshotSql(dialect, scope, SNAPSHOT)} s JOIN ${all} p ON p.address = s.address`
+  return `SELECT ${SNAPSHOT.map((it) => `s.${it}`).join(', ')} FROM ${snapshotSql(dialect, scope, SNAPSHOT)} s JOIN ${all} p ON ${sameAddress(dialect, 'p.address', 's.address')}`
 }
 
 /** Finds the rows that must come here, by key and address; the temporary tables hold them then. */

@@ -10,6 +10,7 @@ const BYTES = 'COLLATE "C"'
 
 export const postgres: Dialect = {
   name: 'postgres',
+  holdsNul: false,
   types: { text: `text ${BYTES}`, integer: 'bigint', boolean: 'boolean' },
   table: (schema, name) => `${quoteName(schema)}.${quoteName(name)}`,
   temporary: { create: 'CREATE TEMPORARY TABLE', end: 'ON COMMIT DROP' },

@@ -47,10 +47,10 @@ export function expressions({ dialect }: Sql, request: NarrowRequest, timezone: 
 
 export const ADDRESS = (i: number): string => `cdp_address_${i}`
 
-/** The model's rows with their key, addresses and hash. */
-export function relationSql(model: string, { key, addresses, hash, old }: Expressions): string {
-  const list = addresses.map((it, i) => `${it} AS ${ADDRESS(i)}`)
-  return `(SELECT m.*, ${key} AS cdp_key, ${list.join(', ')}, ${hash} AS cdp_hash, ${old} AS cdp_old_hash FROM ${model} m)`
+/** The model's rows: the texts of their columns as c0, c1, …, their key, addresses and hashes. No column keeps its name: it might be one of ours. */
+export function relationSql(model: string, texts: readonly string[], { key, addresses, hash, old }: Expressions): string {
+  const list = [...texts.map((it, i) => `${it} AS c${i}`), `${key} AS cdp_key`, ...addresses.map((it, i) => `${it} AS ${ADDRESS(i)}`)]
+  return `(SELECT ${list.join(', ')}, ${hash} AS cdp_hash, ${old} AS cdp_old_hash FROM ${model} m)`
 }
 
 /** SQL: `key, address, hash` of each address that the model wants. */

@@ -8,6 +8,7 @@ import { jsonText, normaliseText, type TextSql, split, unpivot } from './portabl
 
 export const snowflake: Dialect = {
   name: 'snowflake',
+  holdsNul: true,
   // A schema may have a default collation: https://docs.snowflake.com/en/sql-reference/collation
   types: { text: "VARCHAR COLLATE ''", integer: 'NUMBER(38, 0)', boolean: 'BOOLEAN' },
   table: (schema, name) => `${ident(schema)}.${ident(name)}`,
