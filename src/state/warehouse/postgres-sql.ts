@@ -128,9 +128,13 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
       try {
         // NULL is an empty field, an empty text is quoted: both sides agree on that.
         await db.run(`COPY (${from}) TO ${lit(path)} (FORMAT csv, HEADER false, FORCE_QUOTE *, NULLSTR '')`)
-        return await asked(() =>
+        const loaded = await asked(() =>
           copyFromFile(client, `${comment}COPY ${table} (${columns.join(', ')}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')`, path),
         )
+        // Temporary tables have no schema before their names, and no statistics: a join of the whole model with one that has
+        // some thousand rows would sort the model. https://www.postgresql.org/docs/current/routine-vacuuming.html#VACUUM-FOR-STATISTICS
+        if (loaded > 100 && !table.includes('.')) await query(`ANALYZE ${table}`)
+        return loaded
       } finally {
         await rm(path, { force: true })
       }
