@@ -162,7 +162,10 @@ const object = (value: unknown): Record<string, unknown> =>
 
 const text = (value: unknown): string => (typeof value === 'string' || typeof value === 'number' ? String(value) : '')
 
-/** On one line, without the place (it is given apart). Only what fails to compile quotes names and no values. */
+/**
+ * On one line, without the place (it is given apart). Only what fails to compile quotes names and no values; rows that a MERGE
+ * finds twice (42P18) it shows. Quotes within a value are not escaped, and what no string is has none: `value 42 to …`.
+ */
 function shown(message: string, state: string): string {
   const line = message
     .replace(/^SQL compilation error:\s*/, '')
@@ -171,5 +174,6 @@ function shown(message: string, state: string): string {
     )
     .replaceAll(/\s*\n\s*/g, '; ')
     .trim()
-  return /^(42|02|08|0A)/.test(state) || state === '' ? line : line.replaceAll(/"[^"]*"|'[^']*'/g, '"(hidden)"')
+  if (/^(42(?!P18)|02|08|0A)/.test(state) || state === '') return line
+  return line.replaceAll(/(["'])(?:[^]*\1|[^]*$)/g, '"(hidden)"').replace(/\b(values?:?) (?!"\(hidden\)").*$/i, '$1 (hidden)')
 }

@@ -70,6 +70,9 @@ export function connectionOptions(settings: SnowflakeSettings, entry: WarehouseE
     // A large number would be counted as a loss of precision, and that be told to Snowflake.
     jsTreatIntegerAsBigInt: true,
     representNullAsStringNull: false,
+    // A session that is idle for 4 hours ends, and one that keeps a state may be idle for as long as a delivery lasts.
+    // https://docs.snowflake.com/en/user-guide/session-policies
+    clientSessionKeepAlive: true,
     sfRetryMaxLoginRetries: 2,
   }
 }

@@ -89,6 +89,8 @@ function pinned({ statement_timeout }: SnowflakeSettings, tag: string): string {
     TIMESTAMP_LTZ_OUTPUT_FORMAT: 'YYYY-MM-DD"T"HH24:MI:SS.FF9TZH:TZM',
     TIMESTAMP_TZ_OUTPUT_FORMAT: 'YYYY-MM-DD"T"HH24:MI:SS.FF9TZH:TZM',
     BINARY_OUTPUT_FORMAT: 'HEX',
+    // Without it a NULL in an array is `undefined`, and an infinity a bare word: no JSON.
+    STRICT_JSON_OUTPUT: true,
     // Otherwise these two come as texts or bytes, and are not told from them.
     GEOGRAPHY_OUTPUT_FORMAT: 'GeoJSON',
     GEOMETRY_OUTPUT_FORMAT: 'GeoJSON',

@@ -95,17 +95,21 @@ function floatSql(value: string): string {
   return `CASE ${special.join(' ')} ELSE TO_VARCHAR(${value}, 'tme') END`
 }
 
-/** One token of Snowflake's SQL. Block comments do not nest; `//` begins a comment as `--` does. */
-const TOKEN = /'(?:[^'\\]|\\[\s\S]|'')*'|"[^"]*"|\$\$[\s\S]*?\$\$|(?:--|\/\/)[^\n]*|\/\*[\s\S]*?\*\/|;|[\s\S]/g
+/**
+ * One token of Snowflake's SQL. Block comments do not nest; `//` begins a comment as `--` does. `->>` begins another statement,
+ * in what counts as one: https://docs.snowflake.com/en/sql-reference/operators-flow
+ */
+const TOKEN = /'(?:[^'\\]|\\[\s\S]|'')*'|"[^"]*"|\$\$[\s\S]*?\$\$|(?:--|\/\/)[^\n]*|\/\*[\s\S]*?\*\/|->>|;|[\s\S]/g
 
 /**
- * The statement without the `;` that ends it, and whether more than comments stands behind. The server parses what is cut
+ * The statement without the `;` that ends it, and whether there is more than comments behind it, or in front by `->>`. The server parses what is cut
  * as one statement: a wrong cut is an error there, never another meaning.
  */
 export function snowflakeBody(sql: string): { body: string; more: boolean } {
   let end: number | null = null
   let more = false
   for (const { 0: token, index } of sql.matchAll(TOKEN)) {
+    if (token === '->>') more = true
     if (end === null && token === ';') end = index
     else if (end !== null && !/^(;|\s|--|\/\/|\/\*)/.test(token)) more = true
   }

@@ -150,14 +150,20 @@ function unreadable(query: ModelQuery, name: string, type: string): CdpError {
 }
 
 async function checkCondition(session: SnowflakeSession, query: ModelQuery, body: string, condition: string): Promise<void> {
+  const { body: whole, more } = snowflakeBody(condition)
+  if (more || whole !== condition) throw noCondition(query, condition, 'with `;` or `->>` another statement begins')
   for (const sql of [wrap(query, body).sql, bareCondition(body, condition)]) {
     await session.describe(sql).catch((error: unknown) => {
       if (!(error instanceof CdpError) || error.code === 'CDP2314') throw error
-      throw new CdpError('CDP2104', `the condition \`${condition}\` is no condition: ${error.message}`, {
-        where: query.where,
-        hint: 'Write one expression over the columns of the model, as it would stand after WHERE.',
-        cause: error,
-      })
+      throw noCondition(query, condition, error.message, error)
     })
   }
+}
+
+function noCondition(query: ModelQuery, condition: string, why: string, cause?: CdpError): CdpError {
+  return new CdpError('CDP2104', `the condition \`${condition}\` is no condition: ${why}`, {
+    where: query.where,
+    hint: 'Write one expression over the columns of the model, as it would stand after WHERE.',
+    ...(cause === undefined ? {} : { cause }),
+  })
 }

@@ -59,7 +59,7 @@ guards: { deletes: false }
     await rm(root, { recursive: true, force: true })
   })
 
-  it('is planned, run, and run again for what changed alone, on whatever machine', async () => {
+  it('is planned, run, and run again for what changed alone, on whatever machine', { timeout: 240_000 }, async () => {
     expect(await go('validate', '--live')).toMatchObject({ code: 0 })
     expect((await go('plan')).stdout).toContain('Plan: 100 to add, 0 to change, 0 to remove')
     expect(await go('run')).toMatchObject({ code: 0 })
@@ -72,7 +72,8 @@ guards: { deletes: false }
     const { code, stdout } = await go('run')
     expect(code).toBe(0)
     expect(stdout).toMatch(/4 delivered, 96 unchanged\n +warehouse: \d+ statements/)
-    expect(sent.splice(0).map(({ op, key }) => `${op} ${key}`)).toStrictEqual(['upsert 0', 'upsert 1', 'upsert 2', 'delete 50'])
+    const changes = sent.splice(0).map(({ op, key }) => `${op} ${key}`)
+    expect(changes.sort()).toStrictEqual(['delete 50', 'upsert 0', 'upsert 1', 'upsert 2'])
     expect(await go('run')).toMatchObject({ code: 0 })
     expect(sent).toStrictEqual([])
     expect((await go('status')).stdout).toMatch(/people +ok/)

@@ -1,0 +1,70 @@
+/** Snowflake where it is easily believed: what counts as one statement, what messages quote, what idles, what is no JSON there. */
+import { afterEach, describe, expect, it } from 'vitest'
+import type { CdpError } from '../../src/errors.ts'
+import { openWarehouse } from '../../src/warehouse/open.ts'
+import { snowflakeBody } from '../../src/warehouse/snowflake-types.ts'
+import type { Warehouse } from '../../src/warehouse/warehouse.ts'
+import { fakeSnowflake, snowflakeEntry, type FakeSnowflake, type Reply, type Script } from './snowflake-server.ts'
+import { failure, model, run } from './support.ts'
+
+let fake: FakeSnowflake
+afterEach(() => fake?.stop())
+
+async function warehouse(script: Script = {}): Promise<Warehouse> {
+  fake = await fakeSnowflake(script)
+  return openWarehouse(snowflakeEntry({ ...fake.settings, warehouse: 'LOADING' }), { root: '/' })
+}
+const TEXTS: Reply = { columns: [{ name: 'ID', type: 'text' }] }
+
+describe('statements chained by ->>', () => {
+  const chain = 'SELECT 1 AS id) AS m ->> DELETE FROM people ->> SELECT * FROM (SELECT 1 AS id'
+
+  it('are more than one, but for the sign in texts and comments', () => {
+    for (const sql of ['SHOW TABLES ->> SELECT * FROM $1', chain]) expect(snowflakeBody(sql)).toStrictEqual({ body: sql, more: true })
+    for (const sql of ["SELECT '->>' AS a -- ->>", 'SELECT $$->>$$, "->>" /* ->> */', 'SELECT FILTER(a, x -> x > 1)'])
+      expect(snowflakeBody(sql)).toStrictEqual({ body: sql, more: false })
+  })
+
+  it('are refused before the server hears of them, in a model and in a condition', async () => {
+    const it = await warehouse({ query: () => TEXTS })
+    expect(await failure(it.describe(model(chain)))).toMatchObject({ code: 'CDP2102' })
+    const condition = '1 = 1) ->> DELETE FROM people ->> SELECT * FROM people WHERE (1 = 1'
+    expect(await failure(it.describe({ ...model('SELECT id FROM people'), condition }))).toMatchObject({ code: 'CDP2104' })
+    expect(await failure(it.describe({ ...model('SELECT id FROM people'), condition: '1 = 1; SELECT 1' }))).toMatchObject({
+      code: 'CDP2104',
+    })
+    expect(fake.asked.filter(({ sql }) => sql.includes('DELETE') || sql.includes('SELECT 1'))).toStrictEqual([])
+  })
+})
+
+describe('a message of the server', () => {
+  const said = async (message: string, state: string): Promise<CdpError> => {
+    const it = await warehouse({ query: (_, describing) => (describing ? TEXTS : { code: '100071', message, state }) })
+    return failure(run(it, model('SELECT id FROM people')))
+  }
+
+  it.each([
+    ["Numeric value 'O'Neil of Rome' is not recognized", '22018', 'Numeric value "(hidden)" is not recognized'],
+    ['Failed to cast variant value 5559876 to BOOLEAN', '22000', 'Failed to cast variant value (hidden)'],
+    ['Failed to cast variant value { "name": "O\'Neil" } to FIXED', '22000', 'Failed to cast variant value (hidden)'],
+    ['Number out of representable range: type FIXED[SB1](3,0), value 5559876', '22003', /^Number out .* value \(hidden\)$/],
+    ["String 'Rome\nNeil", '22000', 'String "(hidden)"'],
+    ['Duplicate row detected during DML action\nRow Values: [5559876, "Neil"]', '42P18', /^Duplicate row .* Row Values: \(hidden\)$/],
+  ])('shows no value of a row: %s', async (message, state, shown) => {
+    const error = await said(message, state)
+    expect(error.message).toMatch(shown)
+    expect(`${error.message} ${String(error.cause)} ${error.stack}`).not.toMatch(/Neil|Rome|5559876/)
+  })
+})
+
+describe('a session', () => {
+  it('is kept alive, for a delivery may take longer than Snowflake waits', async () => {
+    await (await warehouse()).check()
+    expect(fake.logins[0]?.data['SESSION_PARAMETERS']).toMatchObject({ CLIENT_SESSION_KEEP_ALIVE: true })
+  })
+
+  it('has JSON that is JSON: a NULL in an array is null', async () => {
+    await (await warehouse()).check()
+    expect(fake.asked[0]?.sql).toContain('STRICT_JSON_OUTPUT = true')
+  })
+})
