@@ -158,7 +158,8 @@ async function bringPicked(
   const named = modelColumns(request)
   const [width, all] = [named.length, named.length + SNAPSHOT.length]
   const { joins, where } = pickedRows(workspace, there.addresses.length, addressing.byKey)
-  const model = `(SELECT ${named.join(', ')}, ${ADDRESS(0)} AS cdp_at FROM (SELECT r.* FROM ${relation} r ${joins} WHERE ${where}) model)`
+  // In order, so that PostgreSQL computes hashes of the rows that are left, and not of the model before it is joined.
+  const model = `(SELECT ${named.join(', ')}, ${ADDRESS(0)} AS cdp_at FROM (SELECT r.* FROM ${relation} r ${joins} WHERE ${where}) model ORDER BY cdp_hash)`
   const stored = pickedStored(sql, scope, workspace, addressing.byKey)
   const list = [...named.map((_, i) => `m.c${i}`), ...SNAPSHOT.map((it) => `s.${it}`)]
   const { n } = await db.one<{ n: number }>('SELECT count(*) AS n FROM picked')
