@@ -32,6 +32,8 @@ export interface LeaseNote {
 export interface LeaseCell {
   /** For messages. */
   readonly where: string
+  /** As long as this process has it open nobody else can write it: the lease does not end by the clock. */
+  readonly exclusive?: boolean
   read(): Promise<Note<LeaseNote> | null>
   /** Writes only over the note of this version (null: only where none stands). The new version; null when somebody was faster. */
   replace(note: LeaseNote, version: string | null): Promise<string | null>
@@ -114,7 +116,9 @@ function keepLease(cell: LeaseCell, name: string, note: LeaseNote, first: string
   const schedule = (): void => {
     timer = setTimeout(() => void (renewal = renew()), LEASE_MS / 4).unref()
   }
-  const over = (): boolean => performance.now() - from.monotonic >= note.lasts || Date.now() - from.wall >= note.lasts
+  // A renewal may have to wait for what this process writes itself.
+  const over = (): boolean =>
+    cell.exclusive !== true && (performance.now() - from.monotonic >= note.lasts || Date.now() - from.wall >= note.lasts)
   const renew = async (): Promise<void> => {
     const at = clocks()
     try {

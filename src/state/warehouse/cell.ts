@@ -19,6 +19,8 @@ export function leaseCell(sql: Sql, scope: Scope): LeaseCell {
   }
   return {
     where: `${sql.address}, ${leases}`,
+    // The file is locked to write by the process that has it open, whether or not it stands still.
+    exclusive: dialect.name === 'duckdb',
     read,
     async replace(note, version) {
       const text = dialect.lit(JSON.stringify(note))

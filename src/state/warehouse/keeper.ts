@@ -5,10 +5,11 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { StateEntry, WarehouseEntry } from '../../config/types.ts'
 import { isActive } from '../../config/select.ts'
 import { step } from '../../crash.ts'
-import { CdpError } from '../../errors.ts'
+import { AuthError, CdpError } from '../../errors.ts'
 import { lockSync } from '../../lock.ts'
 import { statePaths } from '../../records.ts'
 import type { StatePaths } from '../../records.ts'
@@ -134,21 +135,25 @@ const isMissing = (error: unknown): boolean => error instanceof CdpError && erro
 
 /** Makes what is missing of schema and tables; needs rights to do so only then. */
 async function prepare(sql: Sql, scope: Scope): Promise<void> {
-  const probe = (): Promise<unknown> =>
-    sql.run(TABLE_NAMES.map((name) => `SELECT 1 AS n FROM ${table(sql, scope, name)} WHERE 1 = 0`).join(' UNION ALL '))
+  try {
+    await sql.run(TABLE_NAMES.map((name) => `SELECT 1 AS n FROM ${table(sql, scope, name)} WHERE 1 = 0`).join(' UNION ALL '))
+    return
+  } catch (error) {
+    if (!isMissing(error)) throw error
+  }
+  await untilThere(() => sql.createSchema(scope.schema))
+  for (const statement of createSql(sql.dialect, scope.schema)) await untilThere(() => sql.run(statement))
+}
+
+/** First runs of several syncs make one table at one moment: even with IF NOT EXISTS PostgreSQL lets all but one of them fail, once. */
+async function untilThere(make: () => Promise<unknown>): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
-      await probe()
+      await make()
       return
     } catch (error) {
-      if (!isMissing(error) || tries > 2) throw error
-    }
-    try {
-      await sql.createSchema(scope.schema)
-      for (const statement of createSql(sql.dialect, scope.schema)) await sql.run(statement)
-    } catch (error) {
-      // Another runner made them at the same moment.
-      if (tries > 1) throw error
+      if (error instanceof AuthError || tries === 5) throw error
+      await wait(100 * tries)
     }
   }
 }

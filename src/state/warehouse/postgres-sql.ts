@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { Client, DatabaseError, TypeOverrides, types } from 'pg'
 import type { PostgresSettings, WarehouseEntry } from '../../config/types.ts'
 import { CdpError } from '../../errors.ts'
-import { cancel, clientConfig, inspect, pinned, rawSql, readPosition } from '../../warehouse/postgres.ts'
+import { clientConfig, inspect, pinned, rawSql, readPosition } from '../../warehouse/postgres.ts'
 import { connectError, queryError, sqlState } from '../../warehouse/postgres-errors.ts'
 import { connectionOf, copyFromFile, copyToFile } from '../../warehouse/postgres-wire.ts'
 import { wrap } from '../../warehouse/model.ts'
@@ -44,12 +44,12 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
   client.on('error', () => {})
   const cost = { statements: 0, seconds: 0, rows: 0, bytes: 0 }
   const comment = `/* cdp-sync sync=${context.sync} run=${context.run ?? 'none'} */ `
-  const pid = await connect(client, address).catch(async (error: unknown) => {
+  await connect(client, address).catch(async (error: unknown) => {
     await client.end().catch(() => undefined)
     throw connectError(error, server)
   })
+  // Not by the number of the backend: behind PgBouncer it is another's by now.
   const drop = (): void => void connectionOf(client).stream.destroy()
-  const abort = (): void => void cancel(config, pid).then(drop, drop)
   /** The model that is being read: an error while it runs is one of its SQL. */
   let model: ModelQuery | null = null
   let inside = false
@@ -168,22 +168,20 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
       }
     },
     async close() {
-      context.signal.removeEventListener('abort', abort)
+      context.signal.removeEventListener('abort', drop)
       await client.end().catch(drop)
     },
   }
-  context.signal.addEventListener('abort', abort, { once: true })
+  context.signal.addEventListener('abort', drop, { once: true })
   return sql
 }
 
-/** Connects; the backend's number. Throws CDP4045 where texts of all alphabets have no place. */
-async function connect(client: Client, address: string): Promise<number> {
+/** Connects. Throws CDP4045 where texts of all alphabets have no place. */
+async function connect(client: Client, address: string): Promise<void> {
   await client.connect()
-  const { rows } = await client.query<{ pid: number; encoding: string }>(
-    `SELECT pg_backend_pid() AS pid, current_setting('server_encoding') AS encoding`,
-  )
-  const { pid = 0, encoding = '' } = rows[0] ?? {}
-  if (encoding === 'UTF8') return pid
+  const { rows } = await client.query<{ encoding: string }>(`SELECT current_setting('server_encoding') AS encoding`)
+  const { encoding = '' } = rows[0] ?? {}
+  if (encoding === 'UTF8') return
   throw new CdpError('CDP4045', `${address} keeps texts as ${encoding}, and a state needs UTF8.`, {
     hint: 'Name a database made with ENCODING UTF8 in `state: { type: warehouse, warehouse: … }`; models may still be read here.',
   })
