@@ -122,6 +122,8 @@ export const snowflakeSchema = z
       issue([], `needs user: ${first} is the one of a user`)
     if (entry.private_key_passphrase !== undefined && entry.private_key === undefined)
       issue(['private_key_passphrase'], 'opens a private_key, and there is none')
+    if (entry.protocol === 'http' && !['127.0.0.1', 'localhost'].includes(entry.host ?? ''))
+      issue(['protocol'], 'would send what logs in unencrypted: http is for a host of 127.0.0.1 or localhost')
   })
 
 export const warehouseSchema = z

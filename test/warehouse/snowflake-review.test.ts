@@ -1,11 +1,16 @@
 /** Snowflake where it is easily believed: what counts as one statement, what messages quote, what idles, what is no JSON there. */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { loadProject } from '../../src/config/load.ts'
+import { snowflake } from '../../src/state/warehouse/snowflake.ts'
+import { openSql } from '../../src/state/warehouse/sql.ts'
 import type { CdpError } from '../../src/errors.ts'
 import { openWarehouse } from '../../src/warehouse/open.ts'
 import { snowflakeBody } from '../../src/warehouse/snowflake-types.ts'
 import type { Warehouse } from '../../src/warehouse/warehouse.ts'
 import { fakeSnowflake, snowflakeEntry, type FakeSnowflake, type Reply, type Script } from './snowflake-server.ts'
-import { failure, model, run } from './support.ts'
+import { failure, inFolder, model, run } from './support.ts'
 
 let fake: FakeSnowflake
 afterEach(() => fake?.stop())
@@ -66,5 +71,40 @@ describe('a session', () => {
   it('has JSON that is JSON: a NULL in an array is null', async () => {
     await (await warehouse()).check()
     expect(fake.asked[0]?.sql).toContain('STRICT_JSON_OUTPUT = true')
+  })
+})
+
+describe('http without TLS', () => {
+  it('is for this machine alone: a password would go over the network as it is', async () => {
+    const load = (host: string): Promise<unknown> =>
+      inFolder(async (root) => {
+        const entry = `{ type: snowflake, account: a-b, user: u, password: "p", host: ${host}, protocol: http }`
+        await writeFile(join(root, 'cdp-sync.yaml'), `warehouses:\n  prod: ${entry}\n`)
+        return loadProject({ root, env: undefined, vars: undefined, environ: {} })
+      })
+    await expect(load('127.0.0.1')).resolves.toMatchObject({ warehouses: { prod: { type: 'snowflake' } } })
+    await expect(load('snowflake.example.com')).rejects.toMatchObject({
+      errors: [{ code: 'CDP1012', message: expect.stringContaining('unencrypted') as string }],
+    })
+  })
+})
+
+describe('a statement about a state', () => {
+  it('is measured in bytes: letters of other alphabets have up to three', async () => {
+    fake = await fakeSnowflake()
+    const sql = await openSql(snowflakeEntry({ ...fake.settings, warehouse: 'LOADING' }), {
+      root: '/',
+      sync: 'people',
+      run: null,
+      signal: new AbortController().signal,
+      schema: 'cdp_sync',
+      folder: '/',
+      readonly: false,
+      progress: () => undefined,
+    })
+    await sql.run(`UPDATE leases SET note = ${snowflake.lit('名'.repeat(400_000))}`)
+    await sql.close()
+    // https://docs.snowflake.com/en/user-guide/query-size-limits
+    expect(fake.asked.at(-1)).toMatchObject({ sql: 'UPDATE leases SET note = ?' })
   })
 })

@@ -174,7 +174,7 @@ async function documents(db: Db, from: string, folder: string, each: (document: 
 /** A statement may have 1 MB of text: https://docs.snowflake.com/en/user-guide/query-size-limits. Longer ones carry their long texts apart. */
 function short(text: string): [sql: string, binds: string[]] {
   const binds: string[] = []
-  if (text.length < STATEMENT) return [text, binds]
+  if (Buffer.byteLength(text) < STATEMENT) return [text, binds]
   const sql = text.replaceAll(/'((?:[^'\\]|\\[\s\S]|'')*)'/g, (literal, inner: string) => {
     if (literal.length < STATEMENT / 100) return literal
     binds.push(inner.replaceAll(/\\([\s\S])|''/g, (_, escaped: string | undefined) => escaped ?? "'"))
