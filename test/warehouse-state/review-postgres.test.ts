@@ -1,8 +1,12 @@
 /** What a PostgreSQL that keeps states may be asked to hold, and how long one runner may keep others waiting there. */
+import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Project, Sync, WarehouseEntry } from '../../src/config/types.ts'
+import type { Connector } from '../../src/connector.ts'
+import { adoptTarget } from '../../src/maintain.ts'
+import { openKeeper } from '../../src/state/keepers.ts'
 import { openPostgresSql } from '../../src/state/warehouse/postgres-sql.ts'
 import type { Sql } from '../../src/state/warehouse/sql.ts'
 import { service } from '../support/destinations.ts'
@@ -51,6 +55,57 @@ describe('what it holds', () => {
     const w = await keptThere(`SELECT 1 AS id, 'free' AS plan, 'a@x.io' AS email`, {}, postgres.url.replace(/postgres$/, 'old'))
     expect(await w.run()).toMatchObject({ status: 'failed', error: { code: 'CDP4045' } })
     expect(w.service.sent).toEqual([])
+    await w.close()
+  })
+})
+
+describe('while it sends', () => {
+  it('no transaction is open', async () => {
+    const w = await keptThere(`SELECT i AS id, 'free' AS plan, i || '@x.io' AS email FROM generate_series(1, 3) i`)
+    const { connector } = w.service
+    const seen: unknown[] = []
+    const spied: Connector = {
+      ...connector,
+      open(...given) {
+        const destination = connector.open(...given)
+        return {
+          ...destination,
+          async *write(batch) {
+            seen.push(
+              await postgres.query(`SELECT query FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = 'postgres'`),
+            )
+            yield* destination.write(batch)
+          },
+        }
+      },
+    }
+    w.sync = { ...w.sync, destination: { ...w.sync.destination, connector: spied } }
+    ;(w.project.syncs as Sync[])[0] = w.sync
+    expect(await w.run()).toMatchObject({ status: 'ok', counts: { delivered: 3 } })
+    expect(seen).toEqual([[], []])
+    await w.close()
+  })
+})
+
+describe('what is held', () => {
+  it('is still listed when the state is bound to another target', async () => {
+    const w = await keptThere(`SELECT i AS id, 'free' AS plan, i || '@x.io' AS email FROM generate_series(1, 2) i`, {
+      mode: 'insert',
+      backfill: true,
+    })
+    w.service.fate = ({ key }) => (key === '1' ? 'lost' : 'ok')
+    Object.assign(w.service.connector, { limits: { rows: 1, concurrency: 1 } })
+    expect(await w.run()).toMatchObject({ status: 'incomplete', counts: { unknown: 1 } })
+    w.service.account = { id: 'account-2', name: 'Account 2' }
+    await adoptTarget(w.project, w.sync, w.context())
+    const keeper = await openKeeper(w.project)
+    const { rejected } = await keeper.records(w.sync.name)
+    expect(
+      (await readFile(rejected, 'utf8'))
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown),
+    ).toMatchObject([{ key: '1', outcome: 'unknown', held: true }])
     await w.close()
   })
 })
