@@ -86,6 +86,7 @@ export async function open(
     now: context.now,
     signal: context.signal,
     run,
+    waiting: (message: string) => context.report({ type: 'note', level: 'info', sync: sync.name, message }),
   }
   const closers: (() => Promise<void> | void)[] = []
   const close = async (): Promise<void> => {
@@ -259,7 +260,7 @@ async function checkMemory(project: Project, sync: Sync, keeper: Keeper, memory:
       `The key of ${sync.name} was ${describeKey(memory.key)} and is now ${describeKey(key)}: every row would look removed and new.`,
       {
         where: sync.locate(['model', 'key']),
-        hint: `To keep the records and adopt today's rows under the new key: \`cdp-sync baseline ${sync.name}\`. To forget what was delivered: \`cdp-sync reset ${sync.name}\`.`,
+        hint: `If it is a mistake, correct \`key\`. To keep the records and adopt today's rows under the new key: \`cdp-sync baseline ${sync.name}\`. To forget what was delivered: \`cdp-sync reset ${sync.name}\`.`,
       },
     )
   }

@@ -4,7 +4,7 @@ import type { Project, Sync } from '../config/types.ts'
 import type { RunRecord } from '../types.ts'
 import type { Progress } from '../records.ts'
 import type { Keeper } from '../state/keeper.ts'
-import { count, moment, table } from '../render/text.ts'
+import { count, duration, moment, table } from '../render/text.ts'
 import { jsonFlag, type Act } from './options.ts'
 import { progressText, type Session } from './session.ts'
 
@@ -22,7 +22,8 @@ interface Row {
   /** `running`, `never ran`, or the status of the last run. */
   status: string
   last_run: { run: string; status: string; ended_at: string | null; exit_code: number; counts: RunRecord['counts'] } | null
-  running: { run: string; phase: string; done: number; total: number | null; started_at: string; pid: number } | null
+  /** `phase` is null for a run on another machine: how far it is stands beside it. */
+  running: { run: string; phase: string | null; done: number; total: number | null; started_at: string; pid: number } | null
   next: string | null
 }
 
@@ -75,12 +76,14 @@ async function rowOf(project: Project, keeper: Keeper, sync: Sync): Promise<Row>
 /** Progress is the holder's only if it says so: a killed run leaves its own behind. */
 function runningOf(holder: { run: string | null; pid: number; since: string }, progress: Progress | null): NonNullable<Row['running']> {
   const own = progress?.pid === holder.pid ? progress : null
-  const { run = holder.run ?? '', phase = 'open', done = 0, total = null, started_at = holder.since } = own ?? {}
+  const { run = holder.run ?? '', phase = null, done = 0, total = null, started_at = holder.since } = own ?? {}
   return { run, phase, done, total, started_at, pid: holder.pid }
 }
 
 function nowText(session: Session, running: NonNullable<Row['running']>): string {
   const seconds = (session.io.now() - Date.parse(running.started_at)) / 1000
+  // What a run on another machine does is known there alone.
+  if (running.phase === null) return `for ${duration(seconds)}`
   return progressText({ ...running, type: 'progress', sync: '', phase: running.phase as Progress['phase'] }, seconds)
 }
 

@@ -43,8 +43,10 @@ export function readState(project: Reading, environment: string | null, scope: S
   const path = statePath(project, environment)
   const { problems } = scope
   const before = problems.length
-  const type = (valueAt(project.value, [...path, 'type']) ?? 'local') as Type
-  // What the schema of the file refuses is reported by it.
+  // What the schema of the file refuses is reported by it: an entry without a type is, and no entry is local.
+  const named = valueAt(project.value, [...path, 'type'])
+  if (named === undefined && valueAt(project.value, path) !== undefined) return null
+  const type = (named ?? 'local') as Type
   const allowed = SETTINGS[type] as readonly string[] | undefined
   if (allowed === undefined) return null
   for (const key of Object.values(SETTINGS).flat()) {

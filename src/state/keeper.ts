@@ -20,6 +20,8 @@ export interface HoldRequest {
   readonly now: () => number
   readonly signal: AbortSignal
   readonly run: string | null
+  /** Told once, in words, when a lease is waited for: that may take minutes. */
+  readonly waiting?: (message: string) => void
 }
 
 /** What a run asked of the database that keeps its state. */

@@ -58,6 +58,7 @@ export async function takeLease(cell: LeaseCell, request: HoldRequest): Promise<
     run: request.run,
   }
   const deadline = performance.now() + request.timeout
+  const tell = teller(request)
   for (;;) {
     request.signal.throwIfAborted()
     const found = await cell.read()
@@ -72,6 +73,7 @@ export async function takeLease(cell: LeaseCell, request: HoldRequest): Promise<
       continue
     }
     if (performance.now() >= deadline) throw lockedError(cell, request.name, found)
+    tell(found)
     await wait(Math.min(POLL_MS, Math.max(1, deadline - performance.now())))
   }
 }
@@ -86,11 +88,13 @@ export async function leaseHolder(cell: LeaseCell): Promise<Holder | null> {
 /** For readers: resolves when nobody holds it. Throws LockedError. */
 export async function waitForLease(cell: LeaseCell, request: HoldRequest): Promise<void> {
   const deadline = performance.now() + request.timeout
+  const tell = teller(request)
   for (;;) {
     request.signal.throwIfAborted()
     const found = await cell.read()
     if (found === null || isFree(found)) return
     if (performance.now() >= deadline) throw lockedError(cell, request.name, found)
+    tell(found)
     await wait(Math.min(POLL_MS, Math.max(1, deadline - performance.now())))
   }
 }
@@ -171,10 +175,20 @@ const goneError = (name: string): CdpError =>
     hint: AFTER_LOSS,
   })
 
+/** Says once whom a run waits for, and for how long at most if that one is gone. */
+function teller({ waiting }: HoldRequest): (found: Note<LeaseNote>) => void {
+  let told = false
+  return (found) => {
+    if (!told) waiting?.(`waiting for another run (${describe(found.value)}); if that machine is gone, until ${endOf(found)}`)
+    told = true
+  }
+}
+
+const endOf = (found: Note<LeaseNote>): string => new Date(takeoverAt(found)).toISOString()
+
 function lockedError(cell: LeaseCell, name: string, found: Note<LeaseNote>): LockedError {
-  const at = new Date(takeoverAt(found)).toISOString()
   return new LockedError('CDP5000', `${name} is locked by another run (${describe(found.value)})`, {
     where: name,
-    hint: `Its lease is ${cell.where}. If that machine is gone, a run may take over after ${at}; --lock-timeout 3m waits here.`,
+    hint: `Its lease is ${cell.where}. If that machine is gone, a run may take over after ${endOf(found)}; --lock-timeout 3m waits here.`,
   })
 }

@@ -7,7 +7,7 @@ import type { RunContext } from '../../src/context.ts'
 import { AuthError, GuardError } from '../../src/errors.ts'
 import { lockSync } from '../../src/lock.ts'
 import { main } from '../../src/cli/main.ts'
-import { prepareState, writeProgress, writeRecord, writeRejected, type RejectedRow } from '../../src/records.ts'
+import { prepareState, clearProgress, writeProgress, writeRecord, writeRejected, type RejectedRow } from '../../src/records.ts'
 import type { RunRecord, SyncPlan } from '../../src/types.ts'
 import { TOKEN, writeProject } from '../support/cli-project.ts'
 import { plan } from '../support/plans.ts'
@@ -236,6 +236,9 @@ describe('status', () => {
     await writeProgress(paths, { run: 'r2', phase: 'deliver', done: 40_000, total: 120_000, ...times })
     const running = await here(['status'], { now: () => now + 80_000 })
     expect(running.stdout).toContain('contacts   running    sending: 40,000 of 120,000 rows, 1 min 20 s')
+    // How far a run on another machine is stands beside that one alone.
+    await clearProgress(paths)
+    expect((await here(['status'], { now: () => now + 80_000 })).stdout).toContain('contacts   running    for 1 min 20 s')
     await lock.release()
     const { syncs, states_without_sync } = parsed((await here(['status', '--json'])).stdout)
     expect(states_without_sync).toEqual(['old-name'])

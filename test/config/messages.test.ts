@@ -769,6 +769,15 @@ describe('mistakes in the project file', () => {
       = Remove it.
       "
     `)
+    // A place without a type is one mistake, not two.
+    expect(await state('project: p\nstate: { schema: cdp_sync }')).toMatchInlineSnapshot(`
+      "
+      cdp-sync.yaml:7:1 CDP1011 "type" is missing in state.
+        |
+      7 | state: { schema: cdp_sync }
+        | ^^^^^
+      "
+    `)
     expect(await state('project: p\nstate: { type: warehouse }')).toMatchInlineSnapshot(`
       "
       cdp-sync.yaml:7:16 CDP1060 The warehouse "main" can’t keep state: it reads files and has no database, for it has no \`path\`.

@@ -6,7 +6,7 @@ export function stateError(address: string, message: string, state: string | und
   const said = `${address}, which keeps the state, said: ${message.split('\n', 1)[0]?.replaceAll(/'[^']*'/g, "'(hidden)'")}`
   if (state === '42501' || /permission denied|not authorized|insufficient privileges/i.test(message))
     return new AuthError('CDP4041', said, {
-      hint: '`cdp-sync grants` prints what an administrator must grant. Nothing more was sent.',
+      hint: '`cdp-sync grants` prints what an administrator must grant, in which schema; the role that only plans can not run. Nothing more was sent.',
       cause,
     })
   if (
