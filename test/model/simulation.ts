@@ -354,7 +354,7 @@ async function checkConverged(w: World, wanted: Wanted): Promise<void> {
 const SEED = 20261122
 
 export const runs = (each: number): { numRuns: number; seed: number; path?: string } => ({
-  numRuns: Number(process.env['PBT_RUNS'] ?? (LOCAL ? each : each / 6)),
+  numRuns: Number(process.env['PBT_RUNS'] ?? (LOCAL ? each : each / 15)),
   seed: Number(process.env['PBT_SEED'] ?? SEED),
   ...(process.env['PBT_PATH'] ? { path: process.env['PBT_PATH'] } : {}),
 })

@@ -21,6 +21,10 @@ const expireSql = (schema: string, sync: string): string => `UPDATE ${schema}.le
 const leftoversSql = (schema: string, sync: string): string =>
   ['outbox', 'journal'].map((name) => `SELECT '${name}' AS name FROM ${schema}.${name} WHERE sync = '${sync}'`).join(' UNION ')
 
+/** The state is in the warehouse `app`, the models are in the other one. */
+const elsewhereYaml = (schema: string): string =>
+  `project: shop\nstate: { type: warehouse, warehouse: app, schema: ${schema} }\ndefaults: { warehouse: main }\n`
+
 const literal = (text: string | null | undefined): string =>
   text === null || text === undefined ? 'NULL' : `'${text.replaceAll("'", "''")}'`
 
@@ -108,7 +112,7 @@ function postgresEngine(own: boolean): Engine {
         entry: (root) => ({ type: 'warehouse', path: join(root, '.cdp-sync', 'warehouse'), warehouse: own ? null : 'app', schema }),
         warehouses: own ? {} : { app: entry },
         models: () => (own ? models : null),
-        yaml: `project: shop\nstate: { type: warehouse, ${own ? '' : 'warehouse: app, '}schema: ${schema} }\n`,
+        yaml: own ? `project: shop\nstate: { type: warehouse, schema: ${schema} }\n` : elsewhereYaml(schema),
         yamlWarehouses: own ? '' : ', app: { type: postgres, url: "${env:STATE_URL}" }',
         env: { STATE_URL: server.url },
         ...(own ? { postgres: server } : {}),
@@ -234,9 +238,10 @@ function snowflakeEngine(): Engine {
         entry: (root) => ({ type: 'warehouse', path: join(root, '.cdp-sync', 'warehouse'), warehouse: null, schema }),
         warehouses: {},
         models: () => models,
-        yaml: `project: shop\nstate: { type: warehouse, schema: ${schema} }\n`,
-        yamlWarehouses: '',
-        env: {},
+        // On disk the models are in a file of DuckDB.
+        yaml: elsewhereYaml(schema),
+        yamlWarehouses: `, app: { type: snowflake, account: ${server.account}, user: ${server.user}, password: "\${env:STATE_PASSWORD}", host: ${server.host}, port: ${server.port}, protocol: http, database: ${server.database}, warehouse: ${server.warehouse}, role: ${server.role} }`,
+        env: { STATE_PASSWORD: server.password },
         kill: () => wire.cut(),
         async revive({ root }, sync) {
           wire.mend()
