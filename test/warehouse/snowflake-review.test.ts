@@ -1,10 +1,12 @@
 /** Snowflake where it is easily believed: what counts as one statement, what messages quote, what idles, what is no JSON there. */
 import { writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { loadProject } from '../../src/config/load.ts'
+import { openDb } from '../../src/state/db.ts'
 import { snowflake } from '../../src/state/warehouse/snowflake.ts'
-import { openSql } from '../../src/state/warehouse/sql.ts'
+import { openSql, type Sql } from '../../src/state/warehouse/sql.ts'
 import type { CdpError } from '../../src/errors.ts'
 import { openWarehouse } from '../../src/warehouse/open.ts'
 import { snowflakeBody } from '../../src/warehouse/snowflake-types.ts'
@@ -68,6 +70,15 @@ describe('a session', () => {
     expect(fake.logins[0]?.data['SESSION_PARAMETERS']).toMatchObject({ CLIENT_SESSION_KEEP_ALIVE: true })
   })
 
+  it('goes on with a new token when the first has ended, and asks for what was refused once more', async () => {
+    let first = true
+    const ended = { code: '390112', message: 'Session token has expired.' }
+    const query = (sql: string): Reply => (sql.includes('people') && first ? ((first = false), ended) : TEXTS)
+    const it = await warehouse({ query })
+    expect(await it.describe(model('SELECT id FROM people'))).toHaveLength(1)
+    expect(fake.paths.filter((path) => path === '/session/token-request')).toHaveLength(1)
+  })
+
   it('has JSON that is JSON: a NULL in an array is null', async () => {
     await (await warehouse()).check()
     expect(fake.asked[0]?.sql).toContain('STRICT_JSON_OUTPUT = true')
@@ -90,21 +101,35 @@ describe('http without TLS', () => {
 })
 
 describe('a statement about a state', () => {
-  it('is measured in bytes: letters of other alphabets have up to three', async () => {
-    fake = await fakeSnowflake()
-    const sql = await openSql(snowflakeEntry({ ...fake.settings, warehouse: 'LOADING' }), {
+  async function state(script: Script = {}): Promise<Sql> {
+    fake = await fakeSnowflake(script)
+    return openSql(snowflakeEntry({ ...fake.settings, warehouse: 'LOADING' }), {
       root: '/',
       sync: 'people',
       run: null,
       signal: new AbortController().signal,
       schema: 'cdp_sync',
-      folder: '/',
+      folder: tmpdir(),
       readonly: false,
       progress: () => undefined,
     })
+  }
+
+  it('is measured in bytes: letters of other alphabets have up to three', async () => {
+    const sql = await state()
     await sql.run(`UPDATE leases SET note = ${snowflake.lit('名'.repeat(400_000))}`)
     await sql.close()
     // https://docs.snowflake.com/en/user-guide/query-size-limits
     expect(fake.asked.at(-1)).toMatchObject({ sql: 'UPDATE leases SET note = ?' })
+  })
+
+  it('carries no NUL in a document of JSON: it would be six characters there', async () => {
+    const sql = await state({ query: () => ({ columns: [{ name: 'ADDRESS', type: 'text' }] }) })
+    const { db, close } = await openDb({ memory: 256 * 1_048_576, threads: 1, spill: join(tmpdir(), 'cdp-sync-spill') })
+    await sql.load('touched', ['address'], db, `SELECT 'a' || chr(0) || 'b' || chr(1)`)
+    await sql.close()
+    close()
+    expect(fake.bound).toStrictEqual(['[{"c0":"a\\u00010b\\u00011"}]'])
+    expect(fake.asked.at(-1)?.sql).toContain("REPLACE(REPLACE(value:c0::VARCHAR, CHR(1) || '0', CHR(0)), CHR(1) || '1', CHR(1))")
   })
 })

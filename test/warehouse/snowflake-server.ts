@@ -33,6 +33,8 @@ export interface FakeSnowflake {
   readonly settings: SnowflakeSettings
   readonly logins: Login[]
   readonly asked: { sql: string; describe: boolean }[]
+  /** Texts for the question marks of all statements, in the order they came. */
+  readonly bound: string[]
   /** Request ids that were to be cancelled. */
   readonly cancelled: string[]
   /** Paths of everything that was asked for. */
@@ -48,12 +50,21 @@ export interface Script {
   place?: Readonly<Record<string, string | null>>
 }
 
+interface Asked {
+  readonly data?: Login['data']
+  readonly sqlText?: string
+  readonly describeOnly?: boolean
+  readonly requestId?: string
+  readonly bindings?: Readonly<Record<string, { readonly value: string }>>
+}
+
 const DONE: Reply = { columns: [{ name: 'status', type: 'text' }], rows: [['Statement executed successfully.']] }
 const SELECT = 0x1000
 
 export async function fakeSnowflake(script: Script = {}): Promise<FakeSnowflake> {
   const logins: Login[] = []
   const asked: { sql: string; describe: boolean }[] = []
+  const bound: string[] = []
   const cancelled: string[] = []
   const paths: string[] = []
   const pieces: Piece[] = []
@@ -93,7 +104,7 @@ export async function fakeSnowflake(script: Script = {}): Promise<FakeSnowflake>
     const send = (body: object, status = 200): void => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
     }
-    const body = (await text(request)) as { data?: Login['data']; sqlText?: string; describeOnly?: boolean; requestId?: string }
+    const body = (await text(request)) as Asked
     const piece = pieces[Number(/^\/piece\/(\d+)$/.exec(pathname)?.[1] ?? -1)]
     if (piece !== undefined) return void response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(piece.text())
     if (pathname === '/session/v1/login-request') {
@@ -104,9 +115,11 @@ export async function fakeSnowflake(script: Script = {}): Promise<FakeSnowflake>
       if (refused === null) return send({ success: true, data: { token: 't', masterToken: 'm', sessionId: logins.length, parameters: [] } })
       return 'status' in refused ? send({}, refused.status) : send({ success: false, data: {}, ...refused })
     }
+    if (pathname === '/session/token-request') return send({ success: true, data: { sessionToken: 't2', masterToken: 'm2' } })
     if (pathname === '/queries/v1/query-request') {
       const sql = body.sqlText ?? ''
       asked.push({ sql, describe: body.describeOnly === true })
+      bound.push(...Object.values(body.bindings ?? {}).map(({ value }) => value))
       const reply = sql.startsWith('ALTER SESSION') ? DONE : (script.query?.(sql, body.describeOnly === true) ?? DONE)
       if (reply === 'silence') return
       return 'status' in reply ? send({}, reply.status) : send(answer(reply))
@@ -130,6 +143,7 @@ export async function fakeSnowflake(script: Script = {}): Promise<FakeSnowflake>
     },
     logins,
     asked,
+    bound,
     cancelled,
     paths,
     ended: () => ended,

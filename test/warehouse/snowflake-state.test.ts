@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openDb, type Db } from '../../src/state/db.ts'
+import { lit, openDb, type Db } from '../../src/state/db.ts'
 import { snowflake } from '../../src/state/warehouse/snowflake.ts'
 import { openSql, type Sql } from '../../src/state/warehouse/sql.ts'
 import { SNOWFLAKE, sqlglotCheck, withSnowflake, type Snowflake } from '../support/snowflake.ts'
@@ -96,6 +96,15 @@ describe.skipIf(SNOWFLAKE === null)('a connection to states in Snowflake', () =>
     expect(await count()).toBe(9000)
     expect(await sql.load(table, ['name', 'number'], db, `SELECT 'x', '1' FROM range(0)`)).toBe(0)
     expect((await server.statements()).filter((it) => it.sql.includes('PARSE_JSON')).length).toBeGreaterThan(2)
+  })
+
+  it('keeps NUL in a text, which a document of JSON does not', async () => {
+    const texts = ['a\0b', '\0', '\x010', '\x01', '\x001', '\\u0000', '名\x01\0\x01\0']
+    const values = texts.map((text, i) => `(${i}, ${lit(text)})`).join(', ')
+    expect(await sql.load(table, ['number', 'name'], db, `SELECT n::VARCHAR, t FROM (VALUES ${values}) v (n, t)`)).toBe(texts.length)
+    const rows = await sql.rows<{ name: string }>(`SELECT name FROM ${table} ORDER BY number`)
+    expect(rows.map(({ name }) => name)).toStrictEqual(texts)
+    expect(await sql.rows(`SELECT COUNT(*) AS n FROM ${table} WHERE name = ${snowflake.lit('a\0b')}`)).toStrictEqual([{ n: 1 }])
   })
 
   it('sends texts that no statement has room for beside it', async () => {

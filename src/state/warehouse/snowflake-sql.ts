@@ -99,7 +99,9 @@ export async function openSnowflakeSql(entry: WarehouseEntry, context: SqlContex
     async load(table, columns, db, from) {
       const names = columns.join(', ')
       const target = await asked(() => session.describe(`SELECT ${names} FROM ${table}`))
-      const values = target.map(({ type }, i) => `value:c${i}::${TYPES[type] ?? 'VARCHAR'}`)
+      const values = target.map(({ type }, i) =>
+        TYPES[type] === undefined ? decoded(`value:c${i}::VARCHAR`) : `value:c${i}::${TYPES[type]}`,
+      )
       const insert = `INSERT INTO ${table} (${names}) SELECT ${values.join(', ')} FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?)))`
       let loaded = 0
       await documents(db, from, context.folder, async (document) => void (loaded += await asked(() => session.run(insert, [document]))))
@@ -134,6 +136,15 @@ export async function openSnowflakeSql(entry: WarehouseEntry, context: SqlContex
 
 const TYPES: Readonly<Record<string, string>> = { fixed: 'NUMBER(38, 0)', boolean: 'BOOLEAN' }
 
+/**
+ * NUL in a document of JSON comes out as the six characters `\u0000`, or not at all, so it goes in as two others.
+ * https://github.com/cloudquery/cloudquery/pull/7836, https://github.com/snowflakedb/snowflake-ingest-java/issues/870
+ */
+// oxlint-disable-next-line no-control-regex
+const encoded = (text: unknown): string | undefined =>
+  typeof text === 'string' ? text.replaceAll(/[\0\x01]/g, (it) => (it === '\0' ? '\x010' : '\x011')) : undefined
+const decoded = (text: string): string => `REPLACE(REPLACE(${text}, CHR(1) || '0', CHR(0)), CHR(1) || '1', CHR(1))`
+
 /** Each statement sees its own moment here, so a model that several of them read is written into a temporary table first. */
 async function writeDown(session: SnowflakeSession, query: ModelQuery, create: string): Promise<void> {
   const found = await inspect(session, query)
@@ -159,7 +170,7 @@ async function documents(db: Db, from: string, folder: string, each: (document: 
     await db.columns(`SELECT COLUMNS(*)::VARCHAR FROM read_parquet(${lit(file)})`, async (columns, count) => {
       for (let i = 0; i < count; i++) {
         // A member that is not there is NULL; what becomes of a null of JSON depends on how it is converted.
-        const row = JSON.stringify(Object.fromEntries(columns.map((column, at) => [`c${at}`, column[i] ?? undefined])))
+        const row = JSON.stringify(Object.fromEntries(columns.map((column, at) => [`c${at}`, encoded(column[i])])))
         if (rows.length > 0 && length + row.length > DOCUMENT) await flush()
         rows.push(row)
         length += row.length + 1
