@@ -46,7 +46,7 @@ export interface Dialect {
    */
   split(from: string, picked: readonly string[], totals: readonly string[]): string
   /**
-   * Numbers of a text that are equal, but for chance, only for equal ones: what an index over texts of any length holds. Empty
+   * What an index over texts of any length holds of one: equal, but for chance, only for equal texts, and in their order. Empty
    * where there is none: columnar engines keep no index over millions of texts.
    */
   digests(text: string): readonly string[]
