@@ -110,7 +110,7 @@ const mayBeQuery = (body: string): boolean => /^(SELECT|WITH|VALUES|\()/i.test(b
 function noQuery(query: ModelQuery, cause: CdpError): CdpError {
   return new CdpError('CDP2101', 'the model is no query that returns rows', {
     where: cause.where ?? query.where,
-    hint: 'Write one SELECT (WITH and VALUES are fine); a model changes nothing.',
+    hint: 'Write one SELECT (WITH is fine; VALUES stands behind FROM alone); a model changes nothing.',
     cause,
   })
 }

@@ -21,7 +21,8 @@ async function warehouse(script: Script = {}): Promise<Warehouse> {
   fake = await fakeSnowflake(script)
   return openWarehouse(snowflakeEntry({ ...fake.settings, warehouse: 'LOADING' }), { root: '/' })
 }
-const TEXTS: Reply = { columns: [{ name: 'ID', type: 'text' }] }
+const COLUMNS = [{ name: 'ID', type: 'text' }]
+const TEXTS: Reply = { columns: COLUMNS }
 
 describe('statements chained by ->>', () => {
   const chain = 'SELECT 1 AS id) AS m ->> DELETE FROM people ->> SELECT * FROM (SELECT 1 AS id'
@@ -82,6 +83,16 @@ describe('a session', () => {
   it('has JSON that is JSON: a NULL in an array is null', async () => {
     await (await warehouse()).check()
     expect(fake.asked[0]?.sql).toContain('STRICT_JSON_OUTPUT = true')
+  })
+})
+
+describe('a piece of a result', () => {
+  it('that breaks off in the middle is fetched again, and the whole arrives', async () => {
+    let times = 0
+    const piece = { count: 3, text: () => '["one"],["two"],["three"]', cut: () => ++times === 1 }
+    const it = await warehouse({ query: (_, describing) => (describing ? TEXTS : { columns: COLUMNS, pieces: [piece] }) })
+    const { rows } = await run(it, model('SELECT id FROM people'))
+    expect([rows, times]).toStrictEqual([[['one'], ['two'], ['three']], 2])
   })
 })
 

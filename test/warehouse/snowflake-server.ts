@@ -22,6 +22,8 @@ export interface Piece {
   readonly count: number
   /** JSON arrays of rows without the outer brackets, as the service has them. */
   text(): string
+  /** Whether the connection breaks in the middle of it this time. */
+  cut?(): boolean
 }
 
 export interface Login {
@@ -106,6 +108,10 @@ export async function fakeSnowflake(script: Script = {}): Promise<FakeSnowflake>
     }
     const body = (await text(request)) as Asked
     const piece = pieces[Number(/^\/piece\/(\d+)$/.exec(pathname)?.[1] ?? -1)]
+    if (piece?.cut?.() === true) {
+      response.writeHead(200, { 'content-length': String(piece.text().length) })
+      return void response.write(piece.text().slice(0, -8), () => setImmediate(() => response.destroy()))
+    }
     if (piece !== undefined) return void response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(piece.text())
     if (pathname === '/session/v1/login-request') {
       const login = { place: Object.fromEntries(searchParams), data: body.data ?? {} }

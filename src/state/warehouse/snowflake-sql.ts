@@ -140,9 +140,8 @@ const TYPES: Readonly<Record<string, string>> = { fixed: 'NUMBER(38, 0)', boolea
  * NUL in a document of JSON comes out as the six characters `\u0000`, or not at all, so it goes in as two others.
  * https://github.com/cloudquery/cloudquery/pull/7836, https://github.com/snowflakedb/snowflake-ingest-java/issues/870
  */
-// oxlint-disable-next-line no-control-regex
 const encoded = (text: unknown): string | undefined =>
-  typeof text === 'string' ? text.replaceAll(/[\0\x01]/g, (it) => (it === '\0' ? '\x010' : '\x011')) : undefined
+  typeof text === 'string' ? text.replaceAll('\x01', '\x011').replaceAll('\0', '\x010') : undefined
 const decoded = (text: string): string => `REPLACE(REPLACE(${text}, CHR(1) || '0', CHR(0)), CHR(1) || '1', CHR(1))`
 
 /** Each statement sees its own moment here, so a model that several of them read is written into a temporary table first. */
