@@ -175,5 +175,5 @@ function shown(message: string, state: string): string {
     .replaceAll(/\s*\n\s*/g, '; ')
     .trim()
   if (/^(42(?!P18)|02|08|0A)/.test(state) || state === '') return line
-  return line.replaceAll(/(["'])(?:[^]*\1|[^]*$)/g, '"(hidden)"').replace(/\b(values?:?) (?!"\(hidden\)").*$/i, '$1 (hidden)')
+  return line.replaceAll(/("|(?<!\w)')(?:[^]*\1|[^]*$)/g, '"(hidden)"').replace(/\b(values?:?) (?!"\(hidden\)").*$/i, '$1 (hidden)')
 }

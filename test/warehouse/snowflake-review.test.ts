@@ -57,6 +57,7 @@ describe('a message of the server', () => {
     ['Failed to cast variant value { "name": "O\'Neil" } to FIXED', '22000', 'Failed to cast variant value (hidden)'],
     ['Number out of representable range: type FIXED[SB1](3,0), value 5559876', '22003', /^Number out .* value \(hidden\)$/],
     ["String 'Rome\nNeil", '22000', 'String "(hidden)"'],
+    ["It can't be done, 'Neil'", 'XX000', 'It can\'t be done, "(hidden)"'],
     ['Duplicate row detected during DML action\nRow Values: [5559876, "Neil"]', '42P18', /^Duplicate row .* Row Values: \(hidden\)$/],
   ])('shows no value of a row: %s', async (message, state, shown) => {
     const error = await said(message, state)
