@@ -7,6 +7,7 @@ import type { Project, Sync, WarehouseEntry } from '../../src/config/types.ts'
 import { DuckDBInstance } from '../../src/duckdb.ts'
 import { reset } from '../../src/maintain.ts'
 import { service } from '../support/destinations.ts'
+import type { Kind } from '../support/destinations.ts'
 import { withPostgres } from '../support/postgres.ts'
 import type { Postgres } from '../support/postgres.ts'
 import { column, world } from '../support/world.ts'
@@ -33,7 +34,7 @@ interface There {
 
 let turn = 0
 type Place = 'PostgreSQL' | 'DuckDB' | 'DuckDB, kept in PostgreSQL'
-async function there(place: Place, model: string, over: Partial<Sync> = {}): Promise<There> {
+async function there(place: Place, model: string, over: Partial<Sync> = {}, kind: Kind = 'key'): Promise<There> {
   const name = `review_${++turn}`
   const file = join(folder, `${name}.duckdb`)
   const inFile = async (sql: string): Promise<void> => {
@@ -47,7 +48,7 @@ async function there(place: Place, model: string, over: Partial<Sync> = {}): Pro
   const server: WarehouseEntry = { name: 'server', type: 'postgres', settings: { url: postgres.url }, where: 'cdp-sync.yaml:3:3' }
   const own: WarehouseEntry =
     place === 'PostgreSQL' ? server : { name: 'own', type: 'duckdb', settings: { path: file }, where: 'cdp-sync.yaml:4:3' }
-  const w = await world(service('key'), over)
+  const w = await world(service(kind), over)
   Object.assign(w.project as { -readonly [K in keyof Project]: Project[K] }, {
     name,
     warehouses: { ...w.project.warehouses, server, [own.name]: own },
@@ -84,6 +85,22 @@ describe.each<Place>(['PostgreSQL', 'DuckDB'])('%s', (place) => {
     await w.close()
   })
 })
+
+it.each<Place>(['PostgreSQL', 'DuckDB', 'DuckDB, kept in PostgreSQL'])(
+  '%s: rows without a match are counted by their keys',
+  async (place) => {
+    const table = `null_${turn}`
+    const { w, query } = await there(place, `SELECT * FROM ${table}`, {}, 'match')
+    await query(`CREATE TABLE ${table} AS SELECT '1' AS id, 'free' AS plan, 'a@x.io' AS email`)
+    expect(await w.run()).toMatchObject({ counts: { add: 1 } })
+    await query(
+      `INSERT INTO ${table} VALUES ('2', 'free', NULL), ('3', 'free', NULL), ('3', 'free', NULL), ('4', 'free', NULL), ('4', 'pro', NULL)`,
+    )
+    const { counts, invalid_reasons } = await w.plan()
+    expect([counts.unchanged, counts.invalid, invalid_reasons]).toEqual([1, 4, { duplicate_key: 2, null_match: 2 }])
+    await w.close()
+  },
+)
 
 describe.each<Place>(['PostgreSQL', 'DuckDB', 'DuckDB, kept in PostgreSQL'])('%s', (place) => {
   it('finds addresses missing that were delivered, sends nothing, and begins anew after a reset', async () => {

@@ -130,12 +130,11 @@ export async function pickThere(
   }
   await pickRecords(sql, scope, request, workspace)
   if (!addressing.byKey && totals.nullMatches > 0) {
-    // Delivered rows whose match turned null are kept, or share their key with another row.
+    // Delivered rows whose match turned null are kept; several rows of one key are one, or none of them is valid.
     const nothing = each.map((address) => `r.${address} IS NULL`).join(' AND ')
     const known = `(SELECT DISTINCT key FROM ${snapshotSql(sql.dialect, scope, ['key'])} s)`
-    await addPicks(sql, request, `SELECT DISTINCT r.cdp_key FROM ${relation} r JOIN ${known} k ON k.key = r.cdp_key WHERE ${nothing}`, [
-      'key',
-    ])
+    const rows = `${relation} r LEFT JOIN ${known} k ON k.key = r.cdp_key WHERE ${nothing}`
+    await addPicks(sql, request, `SELECT r.cdp_key FROM ${rows} GROUP BY r.cdp_key HAVING count(*) > 1 OR count(k.key) > 0`, ['key'])
   }
   await sendPicks(sql, request, workspace)
   if (!shared) return totals
