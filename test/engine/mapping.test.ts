@@ -177,7 +177,7 @@ const sql = (columns: string): void => {
     ...w.sync,
     model: {
       ...w.sync.model,
-      sql: `select ${columns} from read_csv('rows.csv', all_varchar = true, nullstr = '\\N', header = true, delim = ',', quote = '"')`,
+      sql: `select ${columns} from (${w.project.syncs[0]?.model.sql}) as rows`,
     },
   }
 }
