@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { asked } from './asked.ts'
 import type { Account, Destination, Limits, Normaliser, ObjectSpec } from './connector.ts'
 import type { Project, Sync } from './config/types.ts'
@@ -18,6 +18,7 @@ import type { Meter } from './meter.ts'
 import { prepareState, statePaths, targetFile } from './records.ts'
 import type { StatePaths } from './records.ts'
 import { createRedactor } from './redact.ts'
+import { isUnused } from './rename.ts'
 import { sleep } from './sleep.ts'
 import { referencesOf, withReferences } from './references.ts'
 import type { Fetched, Hold, Keeper } from './state/keeper.ts'
@@ -278,6 +279,13 @@ async function checkMemory(project: Project, sync: Sync, keeper: Keeper, memory:
 
 const describeKey = (text: string): string => (JSON.parse(text) as string[]).join(', ')
 
+/** After a pull, or before a push, the state of a sync whose states lie elsewhere is on this machine. */
+async function isHere(project: Project, { name }: Sync): Promise<boolean> {
+  if (project.state.type === 'local') return false
+  const here = await openKeeper({ ...project, state: { type: 'local', path: dirname(project.state.path) } })
+  return (await here.exists(name)) && !(await isUnused(here, name))
+}
+
 /** A state that was this sync's, under another name or in another warehouse: a first run would send everything again. */
 async function checkOrphans(project: Project, sync: Sync, keeper: Keeper, target: string): Promise<void> {
   const names = new Set(project.syncs.map(({ name }) => name))
@@ -286,6 +294,11 @@ async function checkOrphans(project: Project, sync: Sync, keeper: Keeper, target
     throw new CdpError('CDP4036', `${sync.name} has no state in the warehouse that it is read from now, and has one in another.`, {
       where: sync.where,
       hint: `Take it along: \`cdp-sync state pull ${sync.name}\` with the old \`warehouse:\`, \`cdp-sync state push ${sync.name}\` with the new one. To send everything again, forget it with the old one: \`cdp-sync reset ${sync.name}\`.`,
+    })
+  if (await isHere(project, sync))
+    throw new CdpError('CDP4036', `${sync.name} has no state where \`state:\` says, and has one on this machine.`, {
+      where: sync.where,
+      hint: `Take it along: \`cdp-sync state push ${sync.name}\`. To send everything again, forget it under \`state: { type: local }\`: \`cdp-sync reset ${sync.name}\`.`,
     })
   for (const name of states) {
     if (names.has(name) || (await keeper.target(name)) !== target) continue

@@ -23,7 +23,11 @@ function heldFor(reads: number): LeaseCell {
 }
 
 const request = (waiting: (message: string) => void, timeout = 60_000) => ({
-  ...{ name: 'contacts', timeout, now: Date.now, run: 'r2', waiting },
+  name: 'contacts',
+  timeout,
+  now: Date.now,
+  run: 'r2',
+  waiting,
   signal: new AbortController().signal,
 })
 

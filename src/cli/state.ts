@@ -34,5 +34,8 @@ async function move(session: Session, name: string, direction: 'push' | 'pull', 
   const { addresses, bytes, where } = await transfer(project, sync, direction)
   if (flags.json) return session.print(JSON.stringify({ format_version: 1, sync: sync.name, direction, addresses, bytes }) + '\n')
   session.print(`${sync.name}: its state (${many(addresses, 'address', 'addresses')}, ${count(bytes)} bytes) is ${where} now.\n`)
-  if (direction === 'pull') session.say('Runs look for it here once the configuration says `state: { type: local }`.')
+  if (direction === 'pull')
+    session.say(
+      'Runs look for it here once the configuration says `state: { type: local }`. Elsewhere a run finds no state until then, and sends everything.',
+    )
 }
