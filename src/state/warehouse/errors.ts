@@ -35,3 +35,10 @@ function hintOf(state: string | undefined): string {
       return 'What was confirmed and stored is not sent twice: run again when the database answers.'
   }
 }
+
+/** The schema that `state:` names is not there, and the role may not make it. */
+export const noSchema = (address: string, schema: string, cause: unknown): AuthError =>
+  new AuthError('CDP4041', `${address} has no schema ${schema}, and this role may not make one.`, {
+    hint: 'If the name in `state: { schema: … }` is misspelt, correct it; if not, `cdp-sync grants` prints what an administrator must run.',
+    cause,
+  })

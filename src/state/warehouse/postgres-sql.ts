@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
 import { Client, DatabaseError, TypeOverrides, types } from 'pg'
 import type { PostgresSettings, WarehouseEntry } from '../../config/types.ts'
-import { CdpError } from '../../errors.ts'
+import { AuthError, CdpError } from '../../errors.ts'
 import { clientConfig, inspect, pinned, rawSql, readPosition } from '../../warehouse/postgres.ts'
 import { connectError, queryError, sqlState } from '../../warehouse/postgres-errors.ts'
 import { connectionOf, copyFromFile, copyToFile } from '../../warehouse/postgres-wire.ts'
@@ -12,7 +12,7 @@ import { wrap } from '../../warehouse/model.ts'
 import type { ModelQuery } from '../../warehouse/warehouse.ts'
 import { lit } from '../db.ts'
 import { postgres } from './postgres.ts'
-import { stateError } from './errors.ts'
+import { noSchema, stateError } from './errors.ts'
 import type { Sql, SqlContext } from './sql.ts'
 
 /** Counts and numbers of changes stay far below 2^53. */
@@ -64,7 +64,7 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
       if (error instanceof CdpError) throw error
       if (model !== null) throw queryError(error, model, server, '')
       if (error instanceof DatabaseError) throw stateError(address, error.message, sqlState(error), error)
-      throw connectError(error, server)
+      throw stateError(address, `the connection was lost: ${error instanceof Error ? error.message : String(error)}`, undefined, error)
     } finally {
       cost.seconds += (performance.now() - from) / 1000
     }
@@ -89,7 +89,10 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
     },
     async createSchema(schema) {
       const [found] = await sql.rows('SELECT 1 AS found FROM pg_namespace WHERE nspname = ' + postgres.lit(schema))
-      if (!found) await query(`CREATE SCHEMA ${postgres.ident(schema)}`)
+      if (found) return
+      await query(`CREATE SCHEMA ${postgres.ident(schema)}`).catch((error: unknown) => {
+        throw error instanceof AuthError ? noSchema(address, schema, error) : error
+      })
     },
     insertNew: (table, columns, values) => sql.run(`INSERT INTO ${table} (${columns}) VALUES (${values}) ON CONFLICT DO NOTHING`),
     async transaction(work) {
