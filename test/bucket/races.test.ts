@@ -40,50 +40,6 @@ async function sending(
 }
 
 describe.skipIf(SKIPPED)('two runners', () => {
-  it('one refuses while the other goes, and says who has it; or it waits', async () => {
-    const one = await begin()
-    const two = await elsewhere(one)
-    let open = (): void => undefined
-    const until = new Promise<void>((resolve) => (open = resolve))
-    const first = await sending(one, 1, {}, { until })
-    const refused = await two.project.run(['run'])
-    expect([refused.code, text(refused)]).toEqual([6, expect.stringMatching(/people is locked by another run \(pid \d+ on .*, since 20/)])
-    const status = await two.project.run(['status', '--json'])
-    expect(JSON.parse(status.stdout)).toMatchObject({ syncs: [{ name: 'people', status: 'running', running: { pid: first.process.pid } }] })
-    const second = two.project.start(['run', '--lock-timeout', '2m'])
-    await second.said('started')
-    receiver.fault(() => undefined)
-    open()
-    const patient = await second.end
-    expect([patient.code, text(patient)]).toEqual([0, expect.anything()])
-    expect((await first.end).code).toBe(0)
-    expect(held(receiver)).toEqual(wanted(AFTER))
-    await expectTidy(one.folder)
-  })
-
-  it('one that stood still past its lease starts no request and writes nothing', async () => {
-    const lease = { CDP_SYNC_LEASE_MS: '3000' }
-    const one = await begin()
-    const paused = await sending(one, 2, lease)
-    paused.process.kill('SIGSTOP')
-    // What it had handed over arrives; nothing else may.
-    await new Promise((resolve) => setTimeout(resolve, 1000))
-    receiver.fault(() => undefined)
-    const two = await elsewhere(one)
-    const second = await two.project.run(['run', '--lock-timeout', '2m'], { env: lease })
-    expect([second.code, text(second)]).toEqual([0, expect.anything()])
-    expect(held(receiver)).toEqual(wanted(AFTER))
-    const before = sent()
-    const head = await s3.read(`${one.folder}/head.json`)
-    paused.process.kill('SIGCONT')
-    const ended = await paused.end
-    expect([ended.code, text(ended)]).toEqual([1, expect.stringContaining('CDP4033')])
-    expect(sent()).toBe(before)
-    expect(await s3.read(`${one.folder}/head.json`)).toBe(head)
-    await expectTidy(one.folder)
-    expect((await two.project.plan()).counts).toMatchObject({ add: 0, change: 0, remove: 0, uncertain: 0 })
-  })
-
   it('a head that somebody else moved is not overwritten', async () => {
     const one = await begin()
     const run = await sending(one, 3)

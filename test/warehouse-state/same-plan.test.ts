@@ -131,7 +131,7 @@ describe.each(ENGINES)('$name', (engine) => {
               await here.model(rows)
               await engine.rows(there, id, rows)
               const [a, b] = [await here.plan(), await there.plan()]
-              const plain = ({ warehouse: _, samples: __, invalid_samples: ___, since: ____, ...plan }: typeof a): unknown => plan
+              const plain = (plan: typeof a): unknown => ({ ...plan, warehouse: '', samples: [], invalid_samples: [], since: '' })
               expect(plain(b)).toEqual(plain(a))
               const from = [here.service.sent.length, there.service.sent.length]
               const bad = new Map(step.fates.map((fate, i) => [String(i + 1), fate]))
