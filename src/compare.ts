@@ -91,6 +91,7 @@ export async function readModel(session: Session, also: 'all' | readonly string[
           all: also === 'all' || looksAtAll(session, mapping, placement),
           keys: also === 'all' ? [] : also,
           folder,
+          signal: context.signal,
           extract: read,
           stage: put,
         })

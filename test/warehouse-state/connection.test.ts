@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { openSql } from '../../src/state/warehouse/sql.ts'
 import type { Sql } from '../../src/state/warehouse/sql.ts'
 import { withPostgres } from '../support/postgres.ts'
@@ -20,7 +20,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-const open = (url: string): Promise<Sql> =>
+const open = (url: string, signal = new AbortController().signal): Promise<Sql> =>
   openSql(
     { name: 'app', type: 'postgres', settings: { url }, where: 'cdp-sync.yaml:3:3' },
     {
@@ -28,7 +28,7 @@ const open = (url: string): Promise<Sql> =>
       folder,
       sync: 'people',
       run: null,
-      signal: new AbortController().signal,
+      signal,
       schema: 'cdp_sync',
       readonly: false,
       progress: () => undefined,
@@ -44,6 +44,32 @@ describe('a connection to PostgreSQL', () => {
         code: 'CDP4040',
         message: expect.stringContaining('which keeps the state'),
       })
+    } finally {
+      await sql.close()
+    }
+  })
+
+  it('that compares ends when it is interrupted, and the server with it', async () => {
+    const interrupt = new AbortController()
+    const sql = await open(postgres.url, interrupt.signal)
+    const busy = (): Promise<unknown[]> =>
+      postgres.query(`SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(55)%' AND pid <> pg_backend_pid()`)
+    const model = {
+      sync: 'people',
+      run: 'r',
+      sql: 'SELECT 1 AS id, pg_sleep(55)::text AS nap',
+      where: 'models/people.sql:1:1',
+      condition: null,
+    }
+    try {
+      const compared = sql.workspace({}, model, ({ model: rows }) =>
+        sql.fetch(`SELECT id FROM ${rows} m WHERE nap IS NOT NULL`, 1, join(folder, 'rows')),
+      )
+      compared.catch(() => undefined)
+      await vi.waitFor(async () => expect(await busy()).toHaveLength(1), { timeout: 20_000 })
+      interrupt.abort(new Error('interrupted'))
+      await expect(compared).rejects.toThrow('interrupted')
+      await vi.waitFor(async () => expect(await busy()).toHaveLength(0), { timeout: 20_000 })
     } finally {
       await sql.close()
     }

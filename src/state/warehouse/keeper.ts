@@ -24,6 +24,7 @@ import type { StateNote, Versioned } from './carry.ts'
 import { leaseCell } from './cell.ts'
 import { bringRecords, storeRecord, storeRejections } from './files.ts'
 import { narrower } from './narrow.ts'
+import type { Narrow } from './narrow.ts'
 import { openSql } from './sql.ts'
 import type { Sql } from './sql.ts'
 import { createSql, SCOPE_COLUMNS, scopeValues, TABLE_NAMES, within } from './tables.ts'
@@ -158,7 +159,10 @@ async function untilThere(make: () => Promise<unknown>): Promise<void> {
   }
 }
 
-async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
+/** Under which number a sync is held. */
+type Held = Hold & { readonly fence: number }
+
+async function hold(place: SyncPlace, request: HoldRequest): Promise<Held> {
   const { scope, paths } = place
   // Two runs that share a folder would share the working file.
   const lock = await lockSync({ ...request, folder: dirname(paths.file), run: request.run ?? undefined })
@@ -176,9 +180,10 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
     const lease = await takeLease(cell, request)
     closers.push(() => lease.release())
     step('leased')
-    const sql = await open(place, paths.work, request.run, false, new AbortController().signal)
+    const comparing = new AbortController()
+    const sql = await open(place, paths.work, request.run, false, comparing.signal)
     closers.push(() => sql.close())
-    return holding(place, guarded(sql, lease.alive), cell, lease, close)
+    return holding(place, guarded(sql, lease.alive), comparing, cell, lease, close)
   } catch (error) {
     await close()
     throw error
@@ -203,21 +208,27 @@ function guarded(sql: Sql, alive: () => void): Sql {
   }
 }
 
-function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, close: () => Promise<void>): Hold {
+/** The end of a transaction: nothing of it stands where another run has taken the sync, and none can until it is over. */
+async function keepFence(sql: Sql, scope: Scope, fence: number, cell: LeaseCell): Promise<void> {
+  const mine = `${within(sql.dialect, scope)} AND fence = ${fence}`
+  if ((await sql.run(`UPDATE ${table(sql, scope, 'leases')} SET fence = fence WHERE ${mine}`)) !== 1)
+    throw await raceError(cell, scope.sync)
+}
+
+function holding(place: SyncPlace, sql: Sql, comparing: AbortController, cell: LeaseCell, lease: Lease, close: () => Promise<void>): Held {
   const { scope, paths } = place
   const own = within(sql.dialect, scope)
   const leases = table(sql, scope, 'leases')
   let found: Versioned | null = null
   let run: string | null = null
 
-  /** All of it or nothing, and nothing where another run has taken the sync: its fence is looked at last, and held till the end. */
+  /** All of it or nothing, and nothing where another run has taken the sync. */
   const write = async <Result>(work: () => Promise<Result>): Promise<Result> => {
     lease.alive()
     return sql.transaction(async () => {
       const result = await work()
       step('uncommitted-there')
-      if ((await sql.run(`UPDATE ${leases} SET fence = fence WHERE ${own} AND fence = ${lease.fence}`)) !== 1)
-        throw await raceError(cell, scope.sync)
+      await keepFence(sql, scope, lease.fence, cell)
       return result
     })
   }
@@ -252,6 +263,7 @@ function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, clos
   }
 
   return {
+    fence: lease.fence,
     alive: lease.alive,
     cost: () => sql.cost,
     async fetch(extent) {
@@ -259,7 +271,10 @@ function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, clos
       await bringState(sql, scope, found, paths.file, paths.work, extent === 'whole')
       return {
         file: paths.file,
-        narrow: narrower(sql, scope, () => found, place.same, timezoneOf(place.entry)),
+        narrow: interruptible(
+          narrower(sql, scope, () => found, place.same, timezoneOf(place.entry)),
+          comparing,
+        ),
         close: () => Promise.resolve(),
       }
     },
@@ -300,18 +315,36 @@ function holding(place: SyncPlace, sql: Sql, cell: LeaseCell, lease: Lease, clos
 /** The zone of timestamps without one, as the entry says. */
 const timezoneOf = ({ settings }: WarehouseEntry): string | undefined => settings.timezone
 
+/** An interrupt ends a comparison in the middle of a statement, for nothing is written then; what is written is written whole. */
+const interruptible =
+  (narrow: Narrow, comparing: AbortController): Narrow =>
+  async (request) => {
+    const stop = (): void => comparing.abort(request.signal.reason)
+    request.signal.addEventListener('abort', stop, { once: true })
+    try {
+      request.signal.throwIfAborted()
+      return await narrow(request)
+    } finally {
+      request.signal.removeEventListener('abort', stop)
+    }
+  }
+
 /** A state to read: nothing of it is locked. */
 async function look(place: SyncPlace, folder: string, whole: boolean): Promise<Fetched> {
   const { scope } = place
   const file = join(folder, `${scope.sync}.duckdb`)
-  const sql = await open(place, folder, null, true, new AbortController().signal)
+  const comparing = new AbortController()
+  const sql = await open(place, folder, null, true, comparing.signal)
   try {
     const found = await readNote(sql, scope).catch((error: unknown) => {
       if (isMissing(error)) return undefined
       throw error
     })
     if (found) await bringState(sql, scope, found, file, folder, whole)
-    const narrow = narrower(sql, scope, () => found ?? null, place.same, timezoneOf(place.entry))
+    const narrow = interruptible(
+      narrower(sql, scope, () => found ?? null, place.same, timezoneOf(place.entry)),
+      comparing,
+    )
     return { file, narrow, close: () => sql.close() }
   } catch (error) {
     await sql.close()
@@ -337,9 +370,11 @@ async function readTarget(sql: Sql, scope: Scope): Promise<string | null> {
 /** Under both leases, in one transaction where both lie in one database. */
 async function move(from: SyncPlace, to: SyncPlace): Promise<void> {
   const request = { timeout: 0, now: Date.now, signal: new AbortController().signal, run: null }
-  const holds = [await hold(from, { ...request, name: from.scope.sync })]
+  const left = await hold(from, { ...request, name: from.scope.sync })
+  const holds = [left]
   try {
-    holds.push(await hold(to, { ...request, name: to.scope.sync }))
+    const taken = await hold(to, { ...request, name: to.scope.sync })
+    holds.push(taken)
     if (from.entry.name !== to.entry.name)
       throw new CdpError('CDP4034', `${from.scope.sync} and ${to.scope.sync} keep their states in two databases.`, {
         hint: `Move it by way of this machine: \`cdp-sync state pull ${from.scope.sync}\`, rename, \`cdp-sync state push ${to.scope.sync}\`.`,
@@ -349,14 +384,19 @@ async function move(from: SyncPlace, to: SyncPlace): Promise<void> {
     try {
       const found = await readNote(sql, from.scope)
       if (found === null || found.note.run !== null) throw unfinishedError(from.scope.sync)
-      for (const held of holds) held.alive()
       await sql.transaction(async () => {
         for (const name of TABLE_NAMES.filter((it) => it !== 'leases')) {
           const it = table(sql, to.scope, name)
           await sql.run(`DELETE FROM ${it} WHERE ${within(sql.dialect, to.scope)}`)
           await sql.run(`UPDATE ${it} SET sync = ${sql.dialect.lit(to.scope.sync)} WHERE ${within(sql.dialect, from.scope)}`)
         }
-        for (const held of holds) held.alive()
+        for (const [held, it] of [
+          [left, from],
+          [taken, to],
+        ] as const) {
+          held.alive()
+          await keepFence(sql, it.scope, held.fence, leaseCell(sql, it.scope))
+        }
       })
     } finally {
       await sql.close()

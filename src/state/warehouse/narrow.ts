@@ -43,6 +43,8 @@ export interface NarrowRequest {
   /** Further keys that somebody asks about. */
   readonly keys: readonly string[]
   readonly folder: string
+  /** Ends the comparison in the middle of a statement. */
+  readonly signal: AbortSignal
   /** Reads the model here. */
   readonly extract: () => Promise<Extract>
   readonly stage: (extract: Extract, hash: HashSql, holdsNul?: boolean) => Promise<Staged>

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { Client, DatabaseError, TypeOverrides, types } from 'pg'
 import type { PostgresSettings, WarehouseEntry } from '../../config/types.ts'
 import { AuthError, CdpError } from '../../errors.ts'
-import { clientConfig, inspect, pinned, rawSql, readPosition } from '../../warehouse/postgres.ts'
+import { cancel, clientConfig, inspect, pinned, rawSql, readPosition } from '../../warehouse/postgres.ts'
 import { connectError, queryError, sqlState } from '../../warehouse/postgres-errors.ts'
 import { connectionOf, copyFromFile, copyToFile } from '../../warehouse/postgres-wire.ts'
 import { wrap } from '../../warehouse/model.ts'
@@ -48,8 +48,10 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
     await client.end().catch(() => undefined)
     throw connectError(error, server)
   })
-  // Not by the number of the backend: behind PgBouncer it is another's by now.
+  /** Who works on our transaction. Null outside of a comparison: behind PgBouncer it is another's by then. */
+  let backend: number | null = null
   const drop = (): void => void connectionOf(client).stream.destroy()
+  const abort = (): void => void (backend === null ? Promise.resolve() : cancel(config, backend)).then(drop, drop)
   /** The model that is being read: an error while it runs is one of its SQL. */
   let model: ModelQuery | null = null
   let inside = false
@@ -147,6 +149,8 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
       await query(`BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; ${pinned(settings)}`)
       inside = true
       try {
+        const { rows } = await query('SELECT pg_backend_pid() AS pid')
+        backend = Number(rows[0]?.['pid'])
         for (const [name, columns] of Object.entries(temporary))
           await query(`CREATE TEMPORARY TABLE ${name} (${columns.join(', ')}) ON COMMIT DROP`)
         // Temporary tables may still be filled, and nothing else may be written: a model least of all.
@@ -160,9 +164,11 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
           raw: (column) => rawSql(column, settings.timezone),
           temporary: (name) => name,
         })
+        backend = null
         await query('COMMIT')
         return result
       } catch (error) {
+        backend = null
         await rollback()
         throw error
       } finally {
@@ -171,11 +177,11 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
       }
     },
     async close() {
-      context.signal.removeEventListener('abort', drop)
+      context.signal.removeEventListener('abort', abort)
       await client.end().catch(drop)
     },
   }
-  context.signal.addEventListener('abort', drop, { once: true })
+  context.signal.addEventListener('abort', abort, { once: true })
   return sql
 }
 
