@@ -36,7 +36,7 @@ const ENGINES = {
     'test/model/{membership,renames}.test.ts',
     ...scenarios('first', 'histories', 'removals', 'torture'),
   ],
-  'warehouse-snowflake': scenarios('first', 'removals'),
+  'warehouse-snowflake': ['test/crash/random.test.ts', ...scenarios('first', 'removals')],
 } as const
 
 /** Two machines reach one state: not where it lies in a folder, or in a file that one process has. */

@@ -240,7 +240,7 @@ function snowflakeEngine(): Engine {
         models: () => models,
         // On disk the models are in a file of DuckDB.
         yaml: elsewhereYaml(schema),
-        yamlWarehouses: `, app: { type: snowflake, account: ${server.account}, user: ${server.user}, password: "\${env:STATE_PASSWORD}", host: ${server.host}, port: ${server.port}, protocol: http, database: ${server.database}, warehouse: ${server.warehouse}, role: ${server.role} }`,
+        yamlWarehouses: `, app: { type: snowflake, account: ${server.account}, user: ${server.user}, password: "\${env:STATE_PASSWORD}", host: ${server.host}, port: ${server.port}, protocol: http, database: ${server.database}, schema: ${server.schema}, warehouse: ${server.warehouse}, role: ${server.role} }`,
         env: { STATE_PASSWORD: server.password },
         kill: () => wire.cut(),
         async revive({ root }, sync) {
