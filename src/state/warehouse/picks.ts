@@ -54,7 +54,7 @@ export async function sendPicks(sql: Sql, { db }: NarrowRequest, { temporary }: 
 }
 
 export async function addPicks(sql: Sql, { db, folder }: NarrowRequest, select: string, kinds: readonly string[]): Promise<void> {
-  // A file of its own each time: DuckDB keeps parts of the files that it has read, by their names.
+  // A file of its own each time: a reader may hold parts of the one before under its name (seen once, as a broken block).
   const extract = await sql.fetch(select, kinds.length, join(folder, `picks-${randomUUID()}`))
   const values = kinds.map((kind, i) => `SELECT ${lit(kind)} AS kind, c${i} AS value FROM found`).join(' UNION ALL ')
   await db.run(`
