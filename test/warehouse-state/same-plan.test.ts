@@ -10,6 +10,7 @@ import { service } from '../support/destinations.ts'
 import type { Kind } from '../support/destinations.ts'
 import { withPostgres } from '../support/postgres.ts'
 import type { Postgres } from '../support/postgres.ts'
+import { person } from '../engine/support.ts'
 import { column, world } from '../support/world.ts'
 import type { Row, World } from '../support/world.ts'
 
@@ -104,6 +105,13 @@ const chain = fc.array(
   { minLength: 2, maxLength: 6 },
 )
 
+/** Rows that come to share an address with each other, beside one that stays. */
+const SHARED = [
+  { keep: 0, rows: [person('1', 'a@x.io'), person('2', 'c@x.io')], fates: [] },
+  { keep: 1, rows: [person('3', 'd@x.io'), person('4', 'd@x.io')], fates: [] },
+  { keep: 3, rows: [], fates: [] },
+]
+
 let turn = 0
 const told = (w: World, from: number): unknown =>
   w.service.sent
@@ -146,7 +154,11 @@ describe.each(ENGINES)('$name', (engine) => {
             await there.close()
           }
         }),
-        { numRuns: Number(process.env['PBT_RUNS'] ?? 3), endOnFailure: process.env['PBT_SHRINK'] === undefined },
+        {
+          numRuns: Number(process.env['PBT_RUNS'] ?? 3),
+          endOnFailure: process.env['PBT_SHRINK'] === undefined,
+          examples: [[SHARED, 'mirror']],
+        },
       )
     },
     300_000,

@@ -262,11 +262,12 @@ async function compareStaged(sql: Sql, scope: Scope, request: NarrowRequest, fou
   })
   const count = addressing.any ? 'count(DISTINCT key)' : 'count(*)'
   const before = await db.one<{ n: number }>(`SELECT ${count} AS n FROM wanted`)
+  // What `wanted` is a view of: rows that turn out to share an address leave it there.
+  const rows = addressing.membership || addressing.any ? 'members' : 'stage'
   await db.run(`
-CREATE OR REPLACE TABLE wanted_here AS FROM wanted SEMI JOIN (
+CREATE OR REPLACE TABLE ${rows} AS FROM ${rows} SEMI JOIN (
   SELECT m_address AS address FROM probe UNION SELECT value FROM picked WHERE kind = 'address' UNION SELECT address FROM state.snapshot
-) here USING (address);
-DROP VIEW wanted; CREATE VIEW wanted AS FROM wanted_here`)
+) here USING (address)`)
   const after = await db.one<{ n: number }>(`SELECT ${count} AS n FROM wanted`)
   const here = await db.one<{ owned: number }>('SELECT count(*) FILTER (owned) AS owned FROM state.snapshot')
   return { ...NOTHING, wanted: before.n - after.n, owned: (found?.note.owned ?? 0) - here.owned }
