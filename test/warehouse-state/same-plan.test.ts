@@ -96,17 +96,22 @@ const row = fc.record({
   plan: fc.constantFrom('free', 'pro', null),
 })
 /** Some rows of the table before stay as they are. */
-const chain = fc.array(
+interface Turn {
+  keep: number
+  rows: Row[]
+  fates: ('ok' | 'rejected' | 'lost')[]
+}
+const chain: fc.Arbitrary<Turn[]> = fc.array(
   fc.record({
     keep: fc.integer({ min: 0, max: 7 }),
     rows: fc.array(row, { maxLength: 5 }),
-    fates: fc.array(fc.constantFrom('ok', 'ok', 'ok', 'rejected', 'lost'), { maxLength: 4 }),
+    fates: fc.array(fc.constantFrom('ok' as const, 'ok' as const, 'ok' as const, 'rejected' as const, 'lost' as const), { maxLength: 4 }),
   }),
   { minLength: 2, maxLength: 6 },
 )
 
 /** Rows that come to share an address with each other, beside one that stays. */
-const SHARED = [
+const SHARED: Turn[] = [
   { keep: 0, rows: [person('1', 'a@x.io'), person('2', 'c@x.io')], fates: [] },
   { keep: 1, rows: [person('3', 'd@x.io'), person('4', 'd@x.io')], fates: [] },
   { keep: 3, rows: [], fates: [] },
