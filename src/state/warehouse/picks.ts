@@ -121,6 +121,11 @@ export async function pickThere(
     if (found) totals = { ...totals, rows: found.all_rows, nullKeys: found.null_keys, nullMatches: found.null_matches }
   }
   await startPicks(request)
+  // A member stands under its lowest key: that another of its rows shares a key shows nowhere else.
+  if (shared)
+    await addPicks(sql, request, `SELECT r.cdp_key FROM ${relation} r WHERE r.cdp_key IS NOT NULL GROUP BY r.cdp_key HAVING count(*) > 1`, [
+      'key',
+    ])
   if (!shared && totals.stored > total) {
     // More pairs than addresses: rows share one, and none of them may differ.
     const wanted = wantedSql(sql, there, relation, addressing)
