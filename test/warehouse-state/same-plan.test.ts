@@ -161,6 +161,7 @@ describe.each(ENGINES)('$name', (engine) => {
         }),
         {
           numRuns: Number(process.env['PBT_RUNS'] ?? 3),
+          seed: Number(process.env['PBT_SEED'] ?? 1),
           endOnFailure: process.env['PBT_SHRINK'] === undefined,
           examples: [[SHARED, 'mirror']],
         },
