@@ -94,10 +94,9 @@ async function joinSnapshot(db: Db, input: DiffInput): Promise<void> {
   const hash = staged.rehash ? 'w.old_hash' : 'w.hash'
   const due = input.refreshAfter === null ? '' : ` OR confirmed_at < ${litTime(input.now - input.refreshAfter)}`
   const removes = mode === 'mirror' && input.removal !== 'none'
-  // Adding modes look at addresses that are new or uncertain; the others at any difference.
-  const differs = adding(mode)
-    ? 's.uncertain'
-    : `s.dirty OR s.hash IS DISTINCT FROM ${staged.incomparable ? 'NULL' : hash}${addressing.byKey ? '' : ' OR s.key <> w.key'}`
+  // Adding modes look at addresses that are new, uncertain or another key's; the others at any difference.
+  const dirty = adding(mode) ? 's.uncertain' : `s.dirty OR s.hash IS DISTINCT FROM ${staged.incomparable ? 'NULL' : hash}`
+  const differs = `${dirty}${addressing.byKey ? '' : ' OR s.key <> w.key'}`
   const left =
     mode === 'append'
       ? 's.address IS NULL'
