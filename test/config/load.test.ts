@@ -172,7 +172,7 @@ state: { type: local, path: elsewhere }
   it('an environment replaces where state lies, whole', async () => {
     const text = `project: shop
 warehouses: { app: { type: duckdb, path: app.duckdb } }
-state: { type: s3, bucket: b, path: work }
+state: { type: s3, bucket: b, path: own }
 environments:
   dev: {}
   prod: { state: { type: warehouse, warehouse: app } }
@@ -182,7 +182,7 @@ environments:
       const project = await load({ 'cdp-sync.yaml': text }, { env })
       return { ...project.state, path: project.state.path.slice(project.root.length) }
     }
-    expect(await state('dev')).toEqual({ type: 's3', bucket: 'b', path: '/work/s3', prefix: '', region: null, endpoint: null })
+    expect(await state('dev')).toEqual({ type: 's3', bucket: 'b', path: '/own/s3', prefix: '', region: null, endpoint: null })
     expect(await state('prod')).toEqual({ type: 'warehouse', path: '/.cdp-sync/warehouse', warehouse: 'app', schema: 'cdp_sync' })
     expect(await state('own')).toEqual({ type: 'warehouse', path: '/other/warehouse', warehouse: null, schema: '_sync' })
   })

@@ -100,9 +100,8 @@ CREATE TABLE IF NOT EXISTS state.loaded_snapshot AS FROM state.snapshot LIMIT 0;
 CREATE TABLE IF NOT EXISTS state.loaded_verdicts AS FROM state.verdicts LIMIT 0;`
 
 /** What is there now is what the database has. */
-const REMEMBER = `
-DELETE FROM state.loaded_snapshot; INSERT INTO state.loaded_snapshot FROM state.snapshot;
-DELETE FROM state.loaded_verdicts; INSERT INTO state.loaded_verdicts FROM state.verdicts;`
+const REMEMBER_SNAPSHOT = 'DELETE FROM state.loaded_snapshot; INSERT INTO state.loaded_snapshot FROM state.snapshot;'
+const REMEMBER_VERDICTS = 'DELETE FROM state.loaded_verdicts; INSERT INTO state.loaded_verdicts FROM state.verdicts;'
 
 /** Puts these rows into the file as its snapshot; `total` are in the database. */
 export async function replaceSnapshot(db: Db, extract: Extract | null, total: number): Promise<void> {
@@ -110,7 +109,7 @@ export async function replaceSnapshot(db: Db, extract: Extract | null, total: nu
   await transaction(
     db,
     `DELETE FROM state.snapshot; ${extract ? `INSERT INTO state.snapshot SELECT ${SNAPSHOT_VALUES} FROM ${extractSql(extract)};` : ''}
-DELETE FROM state.loaded_snapshot; INSERT INTO state.loaded_snapshot FROM state.snapshot; ${COUNT_ROWS}`,
+${REMEMBER_SNAPSHOT} ${COUNT_ROWS}`,
   )
   const { n } = await db.one<{ n: number }>('SELECT count(*) AS n FROM state.snapshot')
   if (n !== (extract?.rows ?? 0)) throw new Error(`the snapshot has ${extract?.rows} rows to compare, ${n} were read`)
@@ -162,7 +161,7 @@ export async function bringState(
     else if (note.run !== null) await bringTouched(sql, db, snapshot, path, note.rows)
     else await replaceSnapshot(db, null, note.rows)
     await rm(path, { force: true })
-    await transaction(db, REMEMBER)
+    await transaction(db, REMEMBER_VERDICTS)
     await db.run('CHECKPOINT state')
   } finally {
     state.close()
@@ -285,7 +284,7 @@ SELECT (SELECT count(*) FROM newer) AS newer, (SELECT count(*) FROM older) AS ol
 }
 
 /** After the transaction: what is in the file is what the database has. */
-export const remember = (db: Db): Promise<void> => transaction(db, REMEMBER)
+export const remember = (db: Db): Promise<void> => transaction(db, REMEMBER_SNAPSHOT + REMEMBER_VERDICTS)
 
 async function removeRows(sql: Sql, scope: Scope, db: Db): Promise<void> {
   const { create, end } = sql.dialect.temporary

@@ -1,9 +1,8 @@
 /** Whether a database can keep states, tried without writing anything. For `validate --live`. */
 import type { WarehouseEntry } from '../../config/types.ts'
-import { CdpError } from '../../errors.ts'
 import { openSql } from './sql.ts'
 import type { Sql, SqlContext } from './sql.ts'
-import { createSql, TABLE_NAMES } from './tables.ts'
+import { createSql, hasTables, TABLE_NAMES } from './tables.ts'
 
 /** Throws CDP4040, CDP4041 (a right is missing) and what connecting throws. */
 export async function checkStates(
@@ -19,16 +18,6 @@ export async function checkStates(
   }
 }
 
-async function hasTables(sql: Sql, schema: string): Promise<boolean> {
-  try {
-    for (const name of TABLE_NAMES) await sql.rows(`SELECT 1 AS found FROM ${sql.dialect.table(schema, name)} WHERE 1 = 0`)
-    return true
-  } catch (error) {
-    if (error instanceof CdpError && error.code === 'CDP4042') return false
-    throw error
-  }
-}
-
 /** Rights are looked at though no row is concerned. */
 async function tryWriting(sql: Sql, schema: string): Promise<void> {
   for (const name of TABLE_NAMES) {
@@ -39,9 +28,9 @@ async function tryWriting(sql: Sql, schema: string): Promise<void> {
   }
 }
 
-/** Makes schema and tables in a transaction that is rolled back. Snowflake commits each at once: there the first run tells. */
+/** Makes schema and tables in a transaction that is rolled back. Where each is committed at once the first run tells. */
 async function tryMaking(sql: Sql, schema: string): Promise<void> {
-  if (sql.dialect.name === 'snowflake') return
+  if (!sql.dialect.undoesTables) return
   const enough = new Error('everything could be made')
   try {
     await sql.transaction(async () => {

@@ -50,6 +50,8 @@ export interface Dialect {
    * where there is none: columnar engines keep no index over millions of texts.
    */
   digests(text: string): readonly string[]
+  /** CREATE statements are a part of their transaction, and go with it. */
+  readonly undoesTables: boolean
   /** A changed row is added beside the snapshot, and folded into it now and then: where changing rows rewrites the table. */
   readonly appends: boolean
   /** `CREATE SCHEMA` and grants for a role that runs (writes its state) and for one that only plans. */

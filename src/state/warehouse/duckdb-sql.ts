@@ -12,6 +12,7 @@ import type { ModelQuery } from '../../warehouse/warehouse.ts'
 import { ident, lit } from '../db.ts'
 import { duckdb } from './duckdb.ts'
 import { stateError } from './errors.ts'
+import { textColumns } from './sql.ts'
 import type { Sql, SqlContext } from './sql.ts'
 
 export async function openDuckdbSql(entry: WarehouseEntry, context: SqlContext): Promise<Sql> {
@@ -97,8 +98,7 @@ export async function openDuckdbSql(entry: WarehouseEntry, context: SqlContext):
       cost.rows += rows
       cost.bytes += size
       context.progress(size)
-      const columns = names.map((name) => ({ name, type: 'string' as const, native: 'VARCHAR' }))
-      return { format: 'parquet', path: file, rows, columns, position: null }
+      return { format: 'parquet', path: file, rows, columns: textColumns(width), position: null }
     },
     async load(table, columns, db, from) {
       const file = join(context.folder, `load-${randomUUID()}.parquet`)

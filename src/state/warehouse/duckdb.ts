@@ -34,6 +34,7 @@ export const duckdb: Dialect = {
   split,
   lowest: (from) => `(SELECT address, min(key) AS key, arg_min(hash, key) AS hash FROM ${from} AS r GROUP BY address)`,
   digests: () => [],
+  undoesTables: true,
   appends: true,
   grants: () => '-- DuckDB knows no roles. Who may write the file may run, who may read it may plan.\n',
 }

@@ -21,6 +21,9 @@ export function stateError(address: string, message: string, state: string | und
   return new CdpError('CDP4040', said, { hint: hintOf(state), cause })
 }
 
+/** The schema or its tables do not exist. */
+export const isMissing = (error: unknown): boolean => error instanceof CdpError && error.code === 'CDP4042'
+
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 function hintOf(state: string | undefined): string {
   switch (state) {

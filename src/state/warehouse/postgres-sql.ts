@@ -13,6 +13,7 @@ import type { ModelQuery } from '../../warehouse/warehouse.ts'
 import { lit } from '../db.ts'
 import { postgres } from './postgres.ts'
 import { noSchema, stateError } from './errors.ts'
+import { textColumns } from './sql.ts'
 import type { Sql, SqlContext } from './sql.ts'
 
 /** Counts and numbers of changes stay far below 2^53. */
@@ -125,8 +126,7 @@ export async function openPostgresSql(entry: WarehouseEntry, context: SqlContext
         }),
       )
       cost.rows += spooled.rows
-      const columns = Array.from({ length: width }, (_, i) => ({ name: `c${i}`, type: 'string' as const, native: 'text' }))
-      return { format: 'csv', path, columns, position: null, ...spooled }
+      return { format: 'csv', path, columns: textColumns(width), position: null, ...spooled }
     },
     async load(table, columns, db, from) {
       const path = join(context.folder, `load-${randomUUID()}.csv`)

@@ -28,6 +28,7 @@ export const postgres: Dialect = {
     `(SELECT DISTINCT ON (address ${BYTES}) address, key, hash FROM ${from} AS r ORDER BY address ${BYTES}, key ${BYTES}, hash)`,
   // An entry of an index ends at 2,704 bytes: https://www.postgresql.org/docs/current/btree.html
   digests: (text) => [`left(${text}, 200)`, `hashtextextended(${text}, 0)`],
+  undoesTables: true,
   appends: false,
   grants,
 }

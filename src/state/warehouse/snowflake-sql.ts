@@ -22,6 +22,7 @@ import type { ModelQuery } from '../../warehouse/warehouse.ts'
 import { lit, type Db } from '../db.ts'
 import { stateError } from './errors.ts'
 import { snowflake } from './snowflake.ts'
+import { textColumns } from './sql.ts'
 import type { Sql, SqlContext } from './sql.ts'
 
 /**
@@ -92,9 +93,8 @@ export async function openSnowflakeSql(entry: WarehouseEntry, context: SqlContex
       const written = await asked(async () => bringRows(await session.stream(text), path, (bytes) => context.progress(bytes), context))
       cost.rows += written.rows
       cost.bytes += written.bytes
-      const columns = Array.from({ length: width }, (_, i) => ({ name: `c${i}`, type: 'string' as const, native: 'VARCHAR' }))
       const { rows, maxLineBytes, multiline } = written
-      return { format: 'csv', path, columns, position: null, rows, maxLineBytes, multiline }
+      return { format: 'csv', path, columns: textColumns(width), position: null, rows, maxLineBytes, multiline }
     },
     async load(table, columns, db, from) {
       const names = columns.join(', ')

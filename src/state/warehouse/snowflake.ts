@@ -26,6 +26,7 @@ export const snowflake: Dialect = {
   split,
   lowest: (from) => `(SELECT address, MIN(key) AS key, MIN_BY(hash, key) AS hash FROM ${from} AS r GROUP BY address)`,
   digests: () => [],
+  undoesTables: false,
   appends: true,
   grants,
 }

@@ -38,6 +38,10 @@ export interface Sql {
   close(): Promise<void>
 }
 
+/** The columns of what `fetch` brings. */
+export const textColumns = (width: number): Column[] =>
+  Array.from({ length: width }, (_, i) => ({ name: `c${i}`, type: 'string', native: 'text' }))
+
 export interface Workspace {
   /** To stand after FROM, in brackets; '' without a model. Its columns have the names that the warehouse's describe() gave. */
   readonly model: string

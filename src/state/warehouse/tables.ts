@@ -1,5 +1,7 @@
 /** The tables that keep states in a database: one set for all projects, environments and syncs of a schema. */
 import type { Dialect } from './dialect.ts'
+import { isMissing } from './errors.ts'
+import type { Sql } from './sql.ts'
 
 /** Raised when a table changes; stands in the note of every state. */
 export const WAREHOUSE_FORMAT = 1
@@ -91,6 +93,17 @@ export function createSql(dialect: Dialect, schema: string): string[] {
     // One row per address, and a few are found among millions. Before the other tables: those that are all there are complete.
     return [create, `CREATE UNIQUE INDEX IF NOT EXISTS snapshot_addresses ON ${table} (${[SCOPE_COLUMNS, ...digests].join(', ')})`]
   })
+}
+
+/** Whether all of them are there. */
+export async function hasTables(sql: Sql, schema: string): Promise<boolean> {
+  try {
+    await sql.run(TABLE_NAMES.map((name) => `SELECT 1 AS n FROM ${sql.dialect.table(schema, name)} WHERE 1 = 0`).join(' UNION ALL '))
+    return true
+  } catch (error) {
+    if (isMissing(error)) return false
+    throw error
+  }
 }
 
 /** SQL: two addresses are the same, in words that the index of the snapshot understands. */
