@@ -124,6 +124,12 @@ function oneByOne(kind: Kind): Service {
   return made
 }
 
+/** A member that comes with an identifier which another one has. */
+const MEMBERS: Turn[] = [
+  { keep: 0, rows: [{ id: '2', email: 'd@x.io', phone: '11', plan: 'pro' }], fates: [] },
+  { keep: 1, rows: [{ id: '6', email: 'a@x.io', phone: '11', plan: 'pro' }], fates: [] },
+]
+
 let turn = 0
 const told = (w: World, from: number): unknown =>
   w.service.sent
@@ -170,7 +176,10 @@ describe.each(ENGINES)('$name', (engine) => {
           numRuns: Number(process.env['PBT_RUNS'] ?? 3),
           seed: Number(process.env['PBT_SEED'] ?? 1),
           endOnFailure: process.env['PBT_SHRINK'] === undefined,
-          examples: [[SHARED, 'mirror']],
+          examples: [
+            [SHARED, 'mirror'],
+            [MEMBERS, 'mirror'],
+          ],
         },
       )
     },

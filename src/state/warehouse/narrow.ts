@@ -237,6 +237,14 @@ SELECT (SELECT count(*) FROM rows) AS rows, (SELECT count(*) FROM rows WHERE key
   }
 }
 
+/** A member is sent with each of its identifiers, also those that others brought before: what is known of them is replaced. */
+const pickWholeMembers = (db: Db): Promise<void> =>
+  db.run(`
+INSERT INTO picks
+WITH each AS (SELECT key, unnest(address) AS address FROM stage), known AS (SELECT value AS address FROM picks WHERE kind = 'address')
+SELECT DISTINCT 'address', address FROM each
+WHERE key IN (SELECT key FROM each SEMI JOIN known USING (address)) AND address NOT IN (FROM known)`)
+
 /** The model was read and staged here: only what it wants travels to the database, and what may differ comes back. */
 async function compareStaged(sql: Sql, scope: Scope, request: NarrowRequest, found: Versioned | null): Promise<Elsewhere> {
   const { db, addressing } = request
@@ -254,6 +262,7 @@ async function compareStaged(sql: Sql, scope: Scope, request: NarrowRequest, fou
     await db.run(
       `INSERT INTO picks SELECT DISTINCT ${kind}, key FROM doubtful WHERE key IS NOT NULL${nul} AND (${kind}, key) NOT IN (SELECT kind, value FROM picks)`,
     )
+    if (addressing.any) await pickWholeMembers(db)
     await pickRecords(sql, scope, request, workspace)
     await sendPicks(sql, request, workspace)
     const stored = pickedStored(sql, scope, workspace, addressing.byKey)
