@@ -39,8 +39,8 @@ export const WAREHOUSE_STEPS = ['leased', 'uncommitted-there', 'sending-noted', 
 
 let passed = 0
 
-/** `CDP_SYNC_CRASH_AT=sending` kills at the first time that step is reached, `sending:3` at the third. */
+/** `CDP_SYNC_CRASH_AT=sending` kills at the first time that step is reached, `sending:3` at the third; `sending:3:SIGSTOP` stops it there. */
 export function step(name: (typeof STEPS)[number] | (typeof BUCKET_STEPS)[number] | (typeof WAREHOUSE_STEPS)[number]): void {
-  const [at, nth = '1'] = process.env['CDP_SYNC_CRASH_AT']?.split(':') ?? []
-  if (at === name && ++passed === Number(nth)) process.kill(process.pid, 'SIGKILL')
+  const [at, nth = '1', signal = 'SIGKILL'] = process.env['CDP_SYNC_CRASH_AT']?.split(':') ?? []
+  if (at === name && ++passed === Number(nth)) process.kill(process.pid, signal)
 }

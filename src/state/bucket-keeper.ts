@@ -1,10 +1,10 @@
 /**
  * States in a bucket. A run works on a copy in a folder of its own; what it leaves there is worth nothing to anybody else.
  * In the bucket `head.json` says which snapshot counts and whether a run is unfinished; it is only replaced on condition,
- * by the holder of the lease. Everything else is written under names that nobody wrote before.
+ * by the holder of the lease. Everything else is written under names that nobody wrote before, or that say what it is.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { step } from '../crash.ts'
 import { CdpError } from '../errors.ts'
@@ -13,6 +13,8 @@ import { KEEP_RUNS, statePaths, targetFile } from '../records.ts'
 import type { StatePaths } from '../records.ts'
 import { openBucket } from './bucket.ts'
 import type { Bucket, BucketEntry, Note } from './bucket.ts'
+import { each, fetchParts, Missing, missing, partKey, storeParts } from './bucket-parts.ts'
+import type { PartList } from './bucket-parts.ts'
 import { packRun, readIfThere, unfinishedError, unpackRun } from './carry.ts'
 import type { JournalNote, RunNote } from './carry.ts'
 import { journalSink } from './journal-sink.ts'
@@ -23,8 +25,8 @@ import type { Lease, LeaseCell, LeaseNote } from './lease.ts'
 
 interface Head {
   readonly fence: number
-  /** Key under the sync's folder; null before the first commit. */
-  readonly snapshot: { readonly name: string; readonly bytes: number } | null
+  /** Name under the sync's folder of the list of its parts; null before the first commit. */
+  readonly snapshot: string | null
   /** The run whose outbox and journal lie beside the snapshot: it may have sent. */
   readonly run: string | null
 }
@@ -113,6 +115,8 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
   step('leased')
   let head: Note<Head> | null = null
   let uploads = 0
+  /** Of the snapshot that head names: what nobody deletes while we hold the sync. */
+  let parts: readonly string[] = []
   let run: string | null = null
   /** The working copy is what head names. */
   let settled = false
@@ -133,7 +137,7 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
       const copy = await readIfThere(copyFile(paths))
       await rm(copyFile(paths), { force: true })
       const current = copy !== null && copy === copyOf(place, head.value) && head.value.run === null && existsSync(paths.file)
-      if (!current) await bring(place, head.value, paths.file, paths.work)
+      parts = current ? (await snapshotOf(place, head.value)).parts : await bring(place, head.value, paths.file, paths.work)
       return whole(paths.file)
     },
     cost: () => null,
@@ -142,8 +146,8 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
       const file = join(paths.work, 'outbox.parquet')
       const folder = `${place.folder}/run-${header.run}`
       const note = await packRun(state.db, file)
-      await bucket.upload(`${folder}/outbox.parquet`, file)
-      await bucket.put(`${folder}/state.json`, JSON.stringify(note))
+      const outbox = await storeParts(bucket, place.folder, file, [])
+      await bucket.put(`${folder}/state.json`, JSON.stringify({ note, outbox } satisfies StoredRun))
       await rm(file, { force: true })
       step('outbox-uploaded')
       await moveHead({ snapshot: head?.value.snapshot ?? null, run: header.run })
@@ -159,19 +163,25 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
           ),
     async store(state, last) {
       lease.alive()
-      const snapshot = `snapshot-${lease.fence}-${++uploads}.duckdb`
-      const bytes = await state.detached((file) => bucket.upload(`${place.folder}/${snapshot}`, file))
+      if (last) await state.shrink()
+      // Somebody else's rule for old objects may have taken some.
+      const there = new Set(await bucket.list(`${place.folder}/parts/`))
+      const known = parts.filter((part) => there.has(partKey(place.folder, part)))
+      const list = await state.detached((file) => storeParts(bucket, place.folder, file, known))
+      const snapshot = `snapshot-${lease.fence}-${++uploads}.json`
+      await bucket.put(`${place.folder}/${snapshot}`, JSON.stringify(list))
       step('snapshot-uploaded')
       if (last) await storeFiles(place, lease)
-      await moveHead({ snapshot: { name: snapshot, bytes }, run: null })
+      await moveHead({ snapshot, run: null })
       step('head-moved')
       settled = last
-      await sweep(place, snapshot)
+      parts = list.parts
+      await sweep(place, lease, [...there], snapshot, parts)
       step('swept')
     },
     async forget() {
       await moveHead({ snapshot: null, run: null })
-      await clear(place)
+      await clear(place, lease)
       for (const path of [paths.file, `${paths.file}.wal`]) await rm(path, { force: true })
     },
     async release() {
@@ -187,8 +197,7 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
 
 /** Notes beside the working copy what it is a copy of. */
 const copyFile = (paths: StatePaths): string => join(paths.folder, 'copy')
-const copyOf = ({ bucket, folder }: SyncPlace, { snapshot }: Head): string =>
-  `${bucket.url}/${folder}/${snapshot?.name ?? ''} ${snapshot?.bytes ?? 0}`
+const copyOf = ({ bucket, folder }: SyncPlace, { snapshot }: Head): string => `${bucket.url}/${folder}/${snapshot ?? ''}`
 
 /** Puts our fence on head; null when somebody else wrote it meanwhile: then it is another one. */
 async function claim({ bucket, head: key }: SyncPlace, lease: Lease): Promise<Note<Head> | null> {
@@ -199,40 +208,41 @@ async function claim({ bucket, head: key }: SyncPlace, lease: Lease): Promise<No
   return etag === null ? null : { value, etag, writtenAt: 0, readAt: 0 }
 }
 
-/** Makes `file` what head says: the snapshot, and the unfinished run in it. */
-async function bring({ bucket, folder }: SyncPlace, { snapshot, run }: Head, file: string, work: string): Promise<void> {
-  for (const path of [file, `${file}.wal`]) await rm(path, { force: true })
-  if (snapshot) {
-    if (!(await bucket.download(`${folder}/${snapshot.name}`, file))) throw missing(bucket, `${folder}/${snapshot.name}`)
-    const { size } = await stat(file)
-    if (size !== snapshot.bytes)
-      throw new CdpError('CDP4030', `${bucket.url}/${folder}/${snapshot.name} arrived with ${size} of ${snapshot.bytes} bytes.`)
-  }
-  if (run === null) return
-  const from = `${folder}/run-${run}`
-  const outbox = join(work, 'outbox.parquet')
-  if (!(await bucket.download(`${from}/outbox.parquet`, outbox))) throw missing(bucket, `${from}/outbox.parquet`)
-  const note = await part<RunNote>(bucket, `${from}/state.json`)
-  const journal: JournalNote[] = []
-  for (const key of await bucket.list(`${from}/journal-`)) journal.push(await part<JournalNote>(bucket, key))
-  await unpackRun(file, work, note, outbox, journal)
-  await rm(outbox, { force: true })
+/** An unfinished run as it lies there. */
+interface StoredRun {
+  readonly note: RunNote
+  readonly outbox: PartList
 }
 
-async function part<T>(bucket: Bucket, key: string): Promise<T> {
+const EMPTY: PartList = { bytes: 0, parts: [] }
+const snapshotOf = async ({ bucket, folder }: SyncPlace, { snapshot }: Head): Promise<PartList> =>
+  snapshot === null ? EMPTY : promised<PartList>(bucket, `${folder}/${snapshot}`)
+
+/** Makes `file` what head says: the snapshot, and the unfinished run in it. Gives the snapshot's parts. */
+async function bring(place: SyncPlace, head: Head, file: string, work: string): Promise<readonly string[]> {
+  const { bucket, folder } = place
+  for (const path of [file, `${file}.wal`]) await rm(path, { force: true })
+  const snapshot = await snapshotOf(place, head)
+  if (head.snapshot !== null) await fetchParts(bucket, folder, snapshot, file)
+  if (head.run === null) return snapshot.parts
+  const from = `${folder}/run-${head.run}`
+  const outbox = join(work, 'outbox.parquet')
+  const run = await promised<StoredRun>(bucket, `${from}/state.json`)
+  await fetchParts(bucket, folder, run.outbox, outbox)
+  const journal: JournalNote[] = []
+  for (const key of await bucket.list(`${from}/journal-`)) journal.push(await promised<JournalNote>(bucket, key))
+  await unpackRun(file, work, run.note, outbox, journal)
+  await rm(outbox, { force: true })
+  return snapshot.parts
+}
+
+async function promised<T>(bucket: Bucket, key: string): Promise<T> {
   const text = await bucket.text(key)
   if (text === null) throw missing(bucket, key)
   return JSON.parse(text) as T
 }
 
-/** An object that head promises. */
-class Missing extends CdpError {}
-const missing = (bucket: Bucket, key: string): Missing =>
-  new Missing('CDP4001', `The state in ${bucket.url} is damaged: ${key} is missing.`, {
-    hint: 'Restore it from a version of the bucket, or a backup. Or `cdp-sync baseline` adopts what the model says today. Nothing was sent.',
-  })
-
-async function isGone(work: () => Promise<void>, tries: number): Promise<boolean> {
+async function isGone(work: () => Promise<unknown>, tries: number): Promise<boolean> {
   try {
     await work()
     return false
@@ -243,19 +253,42 @@ async function isGone(work: () => Promise<void>, tries: number): Promise<boolean
 }
 
 /** Deletes what head names no more, also what killed runs left. What can't be deleted now is at the next time. */
-async function sweep({ bucket, folder }: SyncPlace, snapshot: string): Promise<void> {
+async function sweep(
+  { bucket, folder }: SyncPlace,
+  lease: Lease,
+  before: readonly string[],
+  snapshot: string,
+  parts: readonly string[],
+): Promise<void> {
+  const needed = new Set([`${folder}/${snapshot}`, ...parts.map((part) => partKey(folder, part))])
   try {
-    const old = await bucket.list(`${folder}/snapshot-`)
-    const runs = await bucket.list(`${folder}/run-`)
-    await bucket.remove([...old.filter((key) => key !== `${folder}/${snapshot}`), ...runs])
+    const found = [...before, ...(await bucket.list(`${folder}/snapshot-`)), ...(await bucket.list(`${folder}/run-`))]
+    await removeHeld(
+      bucket,
+      lease,
+      found.filter((key) => !needed.has(key)),
+    )
   } catch {
     // Nothing depends on it.
   }
 }
 
 /** Deletes everything of a sync but lease and head, whose fence must go on rising. */
-async function clear({ bucket, folder, head }: SyncPlace): Promise<void> {
-  await bucket.remove((await bucket.list(`${folder}/`)).filter((key) => key !== head && key !== `${folder}/lease.json`))
+async function clear({ bucket, folder, head }: SyncPlace, lease: Lease): Promise<void> {
+  const found = await bucket.list(`${folder}/`)
+  await removeHeld(
+    bucket,
+    lease,
+    found.filter((key) => key !== head && key !== `${folder}/lease.json`),
+  )
+}
+
+/** A holder that stood still must not delete what the next one has stored meanwhile. */
+async function removeHeld(bucket: Bucket, lease: Lease, keys: readonly string[]): Promise<void> {
+  await each(keys, async (key) => {
+    lease.alive()
+    await bucket.remove([key])
+  })
 }
 
 /** Rejections and the target: small files that `rejected` and a rename look at. */
@@ -303,24 +336,25 @@ async function bringRecords({ bucket, folder, paths }: SyncPlace): Promise<State
 async function move(from: SyncPlace, to: SyncPlace): Promise<void> {
   const { bucket } = from
   const request = { timeout: 0, now: Date.now, signal: new AbortController().signal, run: null }
-  const leases = [await takeLease(from.lease, { ...request, name: from.name })]
+  const left = await takeLease(from.lease, { ...request, name: from.name })
+  const leases = [left]
   try {
     const lease = await takeLease(to.lease, { ...request, name: to.name })
     leases.push(lease)
     const [source, target] = [await bucket.note<Head>(from.head), await bucket.note<Head>(to.head)]
     if (source?.value.run !== null || source.value.snapshot === null) throw unfinishedError(from.name)
-    const snapshot = { ...source.value.snapshot, name: `snapshot-${lease.fence}-0.duckdb` }
-    await bucket.copy(`${from.folder}/${source.value.snapshot.name}`, `${to.folder}/${snapshot.name}`)
-    for (const key of await bucket.list(`${from.folder}/`)) {
+    const snapshot = `snapshot-${lease.fence}-0.json`
+    await bucket.copy(`${from.folder}/${source.value.snapshot}`, `${to.folder}/${snapshot}`)
+    await each(await bucket.list(`${from.folder}/`), async (key) => {
       const name = key.slice(from.folder.length + 1)
-      if (/^(runs|attempts)\/|^(rejected\.ndjson|target)$/.test(name)) await bucket.copy(key, `${to.folder}/${name}`)
-    }
+      if (/^(parts|runs|attempts)\/|^(rejected\.ndjson|target)$/.test(name)) await bucket.copy(key, `${to.folder}/${name}`)
+    })
     for (const held of leases) held.alive()
     if ((await bucket.replace(to.head, { fence: lease.fence, snapshot, run: null }, target?.etag ?? null)) === null)
       throw await raceError(to.lease, to.name)
-    if ((await bucket.replace(from.head, { fence: leases[0]?.fence ?? 0, snapshot: null, run: null }, source.etag)) === null)
+    if ((await bucket.replace(from.head, { fence: left.fence, snapshot: null, run: null }, source.etag)) === null)
       throw await raceError(from.lease, from.name)
-    await clear(from)
+    await clear(from, left)
   } finally {
     for (const lease of leases) await lease.release()
   }

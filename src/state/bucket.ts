@@ -1,7 +1,6 @@
 /** What a state needs of an S3 service: objects, conditional writes, the server's clock, and errors in words. */
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createWriteStream } from 'node:fs'
 import { randomUUID } from 'node:crypto'
-import { stat } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
@@ -11,8 +10,6 @@ import { AuthError, CdpError } from '../errors.ts'
 /** Milliseconds without a byte, after which a request has failed; the SDK tries each six times. */
 const SILENCE = 20_000
 const CONNECT = 5_000
-/** Bytes of one part of a large upload at least; S3 takes 10,000 parts of one object. */
-const PART = 8 * 2 ** 20
 
 /** A small JSON object as it lies in the bucket. */
 export interface Note<T> {
@@ -33,9 +30,9 @@ export interface Bucket {
    * else was faster. A write whose answer was lost is told from a lost race by an id in it.
    */
   replace(key: string, value: object, etag: string | null): Promise<string | null>
-  put(key: string, body: string): Promise<void>
-  /** Stores a file of any size under a new name; gives its bytes. */
-  upload(key: string, file: string): Promise<number>
+  put(key: string, body: string | Buffer): Promise<void>
+  /** Null when there is no such object. */
+  bytes(key: string): Promise<Buffer | null>
   /** False when there is no such object. */
   download(key: string, file: string): Promise<boolean>
   text(key: string): Promise<string | null>
@@ -63,7 +60,6 @@ async function connect({ bucket, endpoint, region }: BucketEntry): Promise<Bucke
   // It would print on stderr, in each run, which versions of Node it is going to leave behind.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
   const sdk = await import('@aws-sdk/client-s3')
-  const { Upload } = await import('@aws-sdk/lib-storage')
   const client = new sdk.S3Client({
     // Services that are not AWS take any region.
     ...(region === null ? (endpoint === null ? {} : { region: 'auto' }) : { region }),
@@ -136,19 +132,12 @@ async function connect({ bucket, endpoint, region }: BucketEntry): Promise<Bucke
     },
     async put(key, body) {
       // The SDK takes an empty text for a stream without an end.
-      const bytes = Buffer.from(body)
+      const bytes = typeof body === 'string' ? Buffer.from(body) : body
       await asked(client.send(new sdk.PutObjectCommand({ ...at(key), Body: bytes, ContentLength: bytes.length })))
     },
-    async upload(key, file) {
-      const { size } = await stat(file)
-      const body = createReadStream(file)
-      try {
-        const partSize = Math.max(PART, Math.ceil(size / 9_000))
-        await asked(new Upload({ client, params: { ...at(key), Body: body }, partSize }).done())
-      } finally {
-        body.destroy()
-      }
-      return size
+    async bytes(key) {
+      const found = await get(key)
+      return found ? Buffer.from((await asked(found.Body?.transformToByteArray() ?? Promise.resolve(null))) ?? []) : null
     },
     async download(key, file) {
       const found = await get(key)

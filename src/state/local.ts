@@ -1,6 +1,6 @@
 /** Opens the state of one sync on this machine, and commits a run to it. */
 import { existsSync } from 'node:fs'
-import { chmod } from 'node:fs/promises'
+import { chmod, rename, rm } from 'node:fs/promises'
 import { CdpError } from '../errors.ts'
 import type { Normaliser } from '../connector.ts'
 import type { CompiledField } from '../mapping.ts'
@@ -16,6 +16,8 @@ export interface State {
   readonly db: Db
   /** Whether a run may write; `plan` only reads. */
   readonly writable: boolean
+  /** Rewrites the file where most of it is free: room of an outbox that was once large. */
+  shrink(): Promise<void>
   /** Closes the state file while `work` reads it by other means. */
   detached<T>(work: (file: string) => Promise<T>): Promise<T>
   close(): void
@@ -37,10 +39,11 @@ export interface StateSettings {
 export async function openState(settings: StateSettings): Promise<State> {
   const { file, writable } = settings
   const { db, close } = await openDb(settings)
+  const attach = (): Promise<void> => db.run(`ATTACH ${lit(file)} AS state${writable ? '' : ' (READ_ONLY)'}`)
   try {
     const exists = existsSync(file)
     if (!exists && !writable) await db.run(`ATTACH ':memory:' AS state`)
-    else await db.run(`ATTACH ${lit(file)} AS state${writable ? '' : ' (READ_ONLY)'}`)
+    else await attach()
     if (!exists) {
       await createTables(db)
       if (writable) await chmod(file, 0o600)
@@ -55,14 +58,38 @@ export async function openState(settings: StateSettings): Promise<State> {
         try {
           return await work(file)
         } finally {
-          await db.run(`ATTACH ${lit(file)} AS state${writable ? '' : ' (READ_ONLY)'}`)
+          await attach()
         }
+      },
+      async shrink() {
+        if (!(await isMostlyFree(db))) return
+        const fresh = `${file}.shrunk`
+        await rm(fresh, { force: true })
+        await db.run(`ATTACH ${lit(fresh)} AS shrunk`)
+        try {
+          await db.run('COPY FROM DATABASE state TO shrunk')
+        } finally {
+          await db.run('DETACH shrunk')
+        }
+        await chmod(fresh, 0o600)
+        await db.run('DETACH state')
+        await rename(fresh, file)
+        await attach()
       },
     }
   } catch (error) {
     close()
     throw explainOpen(error, file)
   }
+}
+
+/** Blocks have 256 KiB; below 16 MiB there is nothing to gain. */
+async function isMostlyFree(db: Db): Promise<boolean> {
+  await db.run('CHECKPOINT state')
+  const { used, free } = await db.one<{ used: number; free: number }>(
+    `SELECT used_blocks AS used, free_blocks AS free FROM pragma_database_size() WHERE database_name = 'state'`,
+  )
+  return free > Math.max(used, 64)
 }
 
 async function checkFormat(db: Db, file: string): Promise<void> {

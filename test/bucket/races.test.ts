@@ -7,6 +7,7 @@ import type { Fault } from '../support/receiver.ts'
 import { held, wanted, type Ended } from '../support/project.ts'
 import {
   AFTER,
+  BEFORE,
   begin,
   elsewhere,
   expectHonest,
@@ -52,6 +53,27 @@ describe.skipIf(SKIPPED)('two runners', () => {
     expect(await s3.read(`${one.folder}/head.json`)).toBe(foreign)
     await expectHonest(one)
     await expectRecovery(await elsewhere(one))
+  })
+})
+
+describe.skipIf(SKIPPED)('a runner that stood still past its lease', () => {
+  it('deletes nothing of what the next one has stored', async () => {
+    const lease = { CDP_SYNC_LEASE_MS: '3000' }
+    const one = await begin()
+    const head = await s3.read(`${one.folder}/head.json`)
+    const { snapshot } = JSON.parse(head) as { snapshot: string }
+    const paused = one.project.start(['run'], { env: { ...lease, CDP_SYNC_CRASH_AT: 'head-moved:1:SIGSTOP' } })
+    const moved = async (): Promise<boolean> => (await parse<{ snapshot: string }>(`${one.folder}/head.json`)).snapshot !== snapshot
+    await vi.waitFor(async () => expect(await moved()).toBe(true), { timeout: 60_000, interval: 50 })
+    const two = await elsewhere(one)
+    await two.project.rows(BEFORE)
+    const second = await two.project.run(['run', '--lock-timeout', '2m'], { env: lease })
+    expect([second.code, text(second)]).toEqual([0, expect.anything()])
+    await expectTidy(one.folder)
+    paused.process.kill('SIGCONT')
+    await paused.end
+    await expectTidy(one.folder)
+    expect((await (await elsewhere(two)).project.plan()).counts).toMatchObject({ add: 0, change: 0, remove: 0, unchanged: BEFORE.length })
   })
 })
 

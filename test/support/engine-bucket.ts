@@ -54,9 +54,11 @@ export function bucketPlace(): BucketPlace {
 /** Of the objects in a sync's folder those that head does not name, and `head` when what it names is unfinished or missing. */
 export async function leftoversIn(folder: string): Promise<string[]> {
   const names = (await s3.keys()).filter((key) => key.startsWith(`${folder}/`)).map((key) => key.slice(folder.length + 1))
-  const { run, snapshot } = JSON.parse(await s3.read(`${folder}/head.json`)) as { snapshot: { name: string }; run: string | null }
-  const whole = run === null && names.includes(snapshot.name)
-  return [...names.filter((name) => /^(snapshot|run)-/.test(name) && name !== snapshot.name), ...(whole ? [] : ['head'])]
+  const { run, snapshot } = JSON.parse(await s3.read(`${folder}/head.json`)) as { snapshot: string; run: string | null }
+  const { parts } = JSON.parse(await s3.read(`${folder}/${snapshot}`)) as { parts: string[] }
+  const needed = new Set([snapshot, ...parts.map((part) => `parts/${part}`)])
+  const whole = run === null && [...needed].every((name) => names.includes(name))
+  return [...names.filter((name) => /^(snapshot-|run-|parts\/)/.test(name) && !needed.has(name)), ...(whole ? [] : ['head'])]
 }
 
 export const bucket: Engine = {
