@@ -7,6 +7,7 @@ import { CdpError, ConfigErrors, nearest } from '../errors.ts'
 import { checkFields } from '../field-checks.ts'
 import { compileMapping, type Mapping } from '../mapping.ts'
 import { openDestination, targetOf } from '../open.ts'
+import { openKeeper } from '../state/keepers.ts'
 import { openWarehouse } from '../warehouse/open.ts'
 import type { Warehouse } from '../warehouse/warehouse.ts'
 import type { Session } from './session.ts'
@@ -34,6 +35,10 @@ export async function checkLive(project: Project, syncs: readonly Sync[], sessio
   for (const entry of statesIn(project, syncs)) {
     session.say(`Checking the state in ${entry.name}.`)
     await collect(() => checkState(project, entry, session), entry.where)
+  }
+  if (project.state.type === 's3') {
+    session.say(`Checking the state in s3://${project.state.bucket}.`)
+    await collect(async () => void (await (await openKeeper(project)).list()))
   }
   const targets = new Map<string, Sync>()
   for (const sync of syncs) {

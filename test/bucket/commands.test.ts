@@ -46,6 +46,18 @@ describe.skipIf(SKIPPED)('readers', () => {
   })
 })
 
+describe.skipIf(SKIPPED)('validate --live', () => {
+  it('asks the bucket, and writes nothing', async () => {
+    const here = await begin(true)
+    await ok(here.project, 'validate', '--live')
+    expect(await objects(here)).toEqual([])
+    const login = await here.project.run(['validate', '--live'], { env: { AWS_SECRET_ACCESS_KEY: 'wrong' } })
+    expect([login.code, login.stderr]).toEqual([4, expect.stringContaining('CDP4031')])
+    const silent = await here.project.run(['validate', '--live'], { env: { ENDPOINT: 'http://127.0.0.1:9' } })
+    expect([silent.code, silent.stderr]).toEqual([1, expect.stringContaining('CDP4030')])
+  })
+})
+
 describe.skipIf(SKIPPED)('by hand', () => {
   it('reset, then baseline: nothing is sent, and the next plan is empty', async () => {
     const here = await begin()
