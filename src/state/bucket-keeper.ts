@@ -13,7 +13,7 @@ import { KEEP_RUNS, statePaths, targetFile } from '../records.ts'
 import type { StatePaths } from '../records.ts'
 import { openBucket } from './bucket.ts'
 import type { Bucket, BucketEntry, Note } from './bucket.ts'
-import { each, fetchParts, Missing, missing, partKey, storeParts } from './bucket-parts.ts'
+import { copyParts, each, fetchParts, Missing, partKey, listOf, promised, storeParts } from './bucket-parts.ts'
 import type { PartList } from './bucket-parts.ts'
 import { packRun, readIfThere, unfinishedError, unpackRun } from './carry.ts'
 import type { JournalNote, RunNote } from './carry.ts'
@@ -22,6 +22,7 @@ import { whole } from './keeper.ts'
 import type { Hold, HoldRequest, Keeper, Place } from './keeper.ts'
 import { leaseHolder, raceError, takeLease, waitForLease } from './lease.ts'
 import type { Lease, LeaseCell, LeaseNote } from './lease.ts'
+import { besides } from './local.ts'
 
 interface Head {
   readonly fence: number
@@ -57,7 +58,12 @@ export async function bucketKeeper(project: Place, entry: BucketEntry): Promise<
       const file = join(folder, `${name}.duckdb`)
       for (let tries = 1; ; tries++) {
         const head = await bucket.note<Head>(place(name).head)
-        if (!head || !(await isGone(() => bring(place(name), head.value, file, folder), tries))) return whole(file)
+        if (!head) return whole(file)
+        const brought = await ifThere(() => bring(place(name), head.value, file, folder), tries)
+        // A run that ended meanwhile has taken away its journal, which would be missing without a word.
+        const now = await bucket.note<Head>(place(name).head)
+        const same = now?.value.snapshot === head.value.snapshot && now.value.run === head.value.run
+        if (brought !== null && (same || tries === LOOKS)) return whole(file)
       }
     },
     async exists(name) {
@@ -115,6 +121,7 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
   step('leased')
   let head: Note<Head> | null = null
   let uploads = 0
+  const upload = (): string => `${lease.fence}-${++uploads}`
   /** Of the snapshot that head names: what nobody deletes while we hold the sync. */
   let parts: readonly string[] = []
   let run: string | null = null
@@ -137,7 +144,7 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
       const copy = await readIfThere(copyFile(paths))
       await rm(copyFile(paths), { force: true })
       const current = copy !== null && copy === copyOf(place, head.value) && head.value.run === null && existsSync(paths.file)
-      parts = current ? (await snapshotOf(place, head.value)).parts : await bring(place, head.value, paths.file, paths.work)
+      parts = current ? await partsThere(place, head.value) : await bring(place, head.value, paths.file, paths.work)
       return whole(paths.file)
     },
     cost: () => null,
@@ -146,7 +153,7 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
       const file = join(paths.work, 'outbox.parquet')
       const folder = `${place.folder}/run-${header.run}`
       const note = await packRun(state.db, file)
-      const outbox = await storeParts(bucket, place.folder, file, [])
+      const outbox = await storeParts(bucket, place.folder, upload(), file, [])
       await bucket.put(`${folder}/state.json`, JSON.stringify({ note, outbox } satisfies StoredRun))
       await rm(file, { force: true })
       step('outbox-uploaded')
@@ -167,8 +174,9 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
       // Somebody else's rule for old objects may have taken some.
       const there = new Set(await bucket.list(`${place.folder}/parts/`))
       const known = parts.filter((part) => there.has(partKey(place.folder, part)))
-      const list = await state.detached((file) => storeParts(bucket, place.folder, file, known))
-      const snapshot = `snapshot-${lease.fence}-${++uploads}.json`
+      const name = upload()
+      const list = await state.detached((file) => storeParts(bucket, place.folder, name, file, known))
+      const snapshot = `snapshot-${name}.json`
       await bucket.put(`${place.folder}/${snapshot}`, JSON.stringify(list))
       step('snapshot-uploaded')
       if (last) await storeFiles(place, lease)
@@ -182,7 +190,7 @@ async function hold(place: SyncPlace, request: HoldRequest): Promise<Hold> {
     async forget() {
       await moveHead({ snapshot: null, run: null })
       await clear(place, lease)
-      for (const path of [paths.file, `${paths.file}.wal`]) await rm(path, { force: true })
+      for (const path of [paths.file, ...besides(paths.file)]) await rm(path, { force: true })
     },
     async release() {
       try {
@@ -215,39 +223,45 @@ interface StoredRun {
 }
 
 const EMPTY: PartList = { bytes: 0, parts: [] }
-const snapshotOf = async ({ bucket, folder }: SyncPlace, { snapshot }: Head): Promise<PartList> =>
-  snapshot === null ? EMPTY : promised<PartList>(bucket, `${folder}/${snapshot}`)
+async function snapshotOf({ bucket, folder }: SyncPlace, { snapshot }: Head): Promise<PartList> {
+  const key = `${folder}/${snapshot}`
+  return snapshot === null ? EMPTY : listOf(bucket, key, await promised(bucket, key))
+}
+
+/** Of a snapshot that is here, whole: where its list is lost or damaged, all of it is stored again. */
+async function partsThere(place: SyncPlace, head: Head): Promise<readonly string[]> {
+  try {
+    return (await snapshotOf(place, head)).parts
+  } catch (error) {
+    if (error instanceof CdpError && error.code === 'CDP4001') return []
+    throw error
+  }
+}
 
 /** Makes `file` what head says: the snapshot, and the unfinished run in it. Gives the snapshot's parts. */
 async function bring(place: SyncPlace, head: Head, file: string, work: string): Promise<readonly string[]> {
   const { bucket, folder } = place
-  for (const path of [file, `${file}.wal`]) await rm(path, { force: true })
+  for (const path of [file, ...besides(file)]) await rm(path, { force: true })
   const snapshot = await snapshotOf(place, head)
   if (head.snapshot !== null) await fetchParts(bucket, folder, snapshot, file)
   if (head.run === null) return snapshot.parts
   const from = `${folder}/run-${head.run}`
   const outbox = join(work, 'outbox.parquet')
-  const run = await promised<StoredRun>(bucket, `${from}/state.json`)
-  await fetchParts(bucket, folder, run.outbox, outbox)
+  const run = (await promised(bucket, `${from}/state.json`)) as StoredRun
+  await fetchParts(bucket, folder, listOf(bucket, `${from}/state.json`, run.outbox), outbox)
   const journal: JournalNote[] = []
-  for (const key of await bucket.list(`${from}/journal-`)) journal.push(await promised<JournalNote>(bucket, key))
+  for (const key of await bucket.list(`${from}/journal-`)) journal.push((await promised(bucket, key)) as JournalNote)
   await unpackRun(file, work, run.note, outbox, journal)
   await rm(outbox, { force: true })
   return snapshot.parts
 }
 
-async function promised<T>(bucket: Bucket, key: string): Promise<T> {
-  const text = await bucket.text(key)
-  if (text === null) throw missing(bucket, key)
-  return JSON.parse(text) as T
-}
-
-async function isGone(work: () => Promise<unknown>, tries: number): Promise<boolean> {
+/** Null where an object is missing that may have been replaced meanwhile. */
+async function ifThere<Result>(work: () => Promise<Result>, tries: number): Promise<Result | null> {
   try {
-    await work()
-    return false
+    return await work()
   } catch (error) {
-    if (error instanceof Missing && tries < LOOKS) return true
+    if (error instanceof Missing && tries < LOOKS) return null
     throw error
   }
 }
@@ -343,11 +357,13 @@ async function move(from: SyncPlace, to: SyncPlace): Promise<void> {
     leases.push(lease)
     const [source, target] = [await bucket.note<Head>(from.head), await bucket.note<Head>(to.head)]
     if (source?.value.run !== null || source.value.snapshot === null) throw unfinishedError(from.name)
-    const snapshot = `snapshot-${lease.fence}-0.json`
-    await bucket.copy(`${from.folder}/${source.value.snapshot}`, `${to.folder}/${snapshot}`)
+    const upload = `${lease.fence}-0`
+    const list = await copyParts(bucket, from.folder, to.folder, upload, await snapshotOf(from, source.value))
+    const snapshot = `snapshot-${upload}.json`
+    await bucket.put(`${to.folder}/${snapshot}`, JSON.stringify(list))
     await each(await bucket.list(`${from.folder}/`), async (key) => {
       const name = key.slice(from.folder.length + 1)
-      if (/^(parts|runs|attempts)\/|^(rejected\.ndjson|target)$/.test(name)) await bucket.copy(key, `${to.folder}/${name}`)
+      if (/^(runs|attempts)\/|^(rejected\.ndjson|target)$/.test(name)) await bucket.copy(key, `${to.folder}/${name}`)
     })
     for (const held of leases) held.alive()
     if ((await bucket.replace(to.head, { fence: lease.fence, snapshot, run: null }, target?.etag ?? null)) === null)

@@ -182,7 +182,8 @@ async function connect({ bucket, endpoint, region }: BucketEntry): Promise<Bucke
   return self
 }
 
-function parse(text: string, place: string): unknown {
+/** Throws CDP4001. `place`: for the message. */
+export function parse(text: string, place: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {

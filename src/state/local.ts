@@ -63,15 +63,17 @@ export async function openState(settings: StateSettings): Promise<State> {
       },
       async shrink() {
         if (!(await isMostlyFree(db))) return
-        const fresh = `${file}.shrunk`
+        const fresh = shrunk(file)
         await rm(fresh, { force: true })
-        await db.run(`ATTACH ${lit(fresh)} AS shrunk`)
         try {
-          await db.run('COPY FROM DATABASE state TO shrunk')
-        } finally {
-          await db.run('DETACH shrunk')
+          await db.run(`ATTACH ${lit(fresh)} AS shrunk; COPY FROM DATABASE state TO shrunk; DETACH shrunk`)
+          await chmod(fresh, 0o600)
+        } catch {
+          // Without room for it the file stays as it is, which is as good.
+          await db.run('DETACH DATABASE IF EXISTS shrunk').catch(() => undefined)
+          for (const path of [fresh, `${fresh}.wal`]) await rm(path, { force: true })
+          return
         }
-        await chmod(fresh, 0o600)
         await db.run('DETACH state')
         await rename(fresh, file)
         await attach()
@@ -82,6 +84,10 @@ export async function openState(settings: StateSettings): Promise<State> {
     throw explainOpen(error, file)
   }
 }
+
+const shrunk = (file: string): string => `${file}.shrunk`
+/** Files that may lie beside a state file after its process was killed, and are a part of it or worth nothing. */
+export const besides = (file: string): string[] => [`${file}.wal`, shrunk(file), `${shrunk(file)}.wal`]
 
 /** Blocks have 256 KiB; below 16 MiB there is nothing to gain. */
 async function isMostlyFree(db: Db): Promise<boolean> {

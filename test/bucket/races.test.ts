@@ -1,6 +1,8 @@
 /** States in a bucket under rivals and faults: who may send, who may write, and what is said when it may not be. */
+import { readFile, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import type { Fault } from '../support/receiver.ts'
@@ -14,9 +16,12 @@ import {
   expectRecovery,
   expectTidy,
   expireLease,
+  killAt,
+  openStates,
   receiver,
   s3,
   SKIPPED,
+  startGate,
   type Shared,
 } from './support.ts'
 
@@ -77,7 +82,74 @@ describe.skipIf(SKIPPED)('a runner that stood still past its lease', () => {
   })
 })
 
+describe.skipIf(SKIPPED)('a request that comes late', () => {
+  it('deletes nothing that was stored again', async () => {
+    const gate = await startGate()
+    try {
+      const lease = { CDP_SYNC_LEASE_MS: '3000' }
+      const one = await begin(false, gate.url)
+      const two = await elsewhere(one)
+      const yaml = await readFile(join(one.project.root, 'syncs/people.yaml'), 'utf8')
+      await rm(join(one.project.root, 'syncs/people.yaml'))
+      await one.project.write('syncs/persons.yaml', yaml)
+      gate.hold((method, url) => method === 'DELETE' && url.includes('/people/parts/'))
+      const late = one.project.start(['state', 'mv', 'people', 'persons'], { env: lease })
+      await vi.waitFor(() => expect(gate.waiting()).toBeGreaterThan(0), { timeout: 60_000, interval: 20 })
+      late.process.kill('SIGSTOP')
+      const direct = { env: { ...lease, ENDPOINT: s3.url } }
+      await vi.waitFor(async () => expect((await two.project.run(['state', 'mv', 'persons', 'people'], direct)).code).toBe(0), {
+        timeout: 120_000,
+        interval: 1000,
+      })
+      // The client asks again for what it got no answer to.
+      gate.open(true)
+      late.process.kill('SIGCONT')
+      await late.end
+      const { code, stdout, stderr } = await (await elsewhere(two)).project.run(['plan'], direct)
+      expect([code, stdout + stderr]).toEqual([0, expect.stringContaining('people')])
+      await expectTidy(one.folder)
+    } finally {
+      await gate.close()
+    }
+  })
+
+  it('shows no reader a run without its journal', async () => {
+    const gate = await startGate()
+    try {
+      const one = await begin()
+      await killAt(one, 'answered:4')
+      await expireLease(one)
+      gate.hold((method, url) => method === 'GET' && /prefix=.*\/journal-/.test(url))
+      const reader = (await elsewhere(one)).project.start(['plan', '--json'], { env: { ENDPOINT: gate.url } })
+      await vi.waitFor(() => expect(gate.waiting()).toBeGreaterThan(0), { timeout: 60_000, interval: 20 })
+      expect((await (await elsewhere(one)).project.run(['run'])).code).toBe(0)
+      gate.open()
+      const { code, stdout } = await reader.end
+      expect(code).toBe(0)
+      expect(JSON.parse(stdout)).toMatchObject({ syncs: [{ counts: { add: 0, change: 0, remove: 0, uncertain: 0 } }] })
+    } finally {
+      await gate.close()
+    }
+  })
+})
+
 describe.skipIf(SKIPPED)('a bucket that fails', () => {
+  it('and lost a list or a part has them again after a run that holds a copy; to others its state is damaged', async () => {
+    const one = await begin()
+    const bucket = await openStates()
+    const { snapshot } = await parse<{ snapshot: string }>(`${one.folder}/head.json`)
+    await bucket.put(`${one.folder}/${snapshot}`, 'no list')
+    const damaged = await (await elsewhere(one)).project.run(['plan'])
+    expect([damaged.code, text(damaged)]).toEqual([1, expect.stringContaining('CDP4001')])
+    await bucket.remove([`${one.folder}/${snapshot}`, ...(await bucket.list(`${one.folder}/parts/`)).slice(0, 1)])
+    const lost = await (await elsewhere(one)).project.run(['plan'])
+    expect([lost.code, text(lost)]).toEqual([1, expect.stringMatching(/CDP4001.*is\s+missing/s)])
+    expect((await one.project.run(['run'])).code).toBe(0)
+    await expectTidy(one.folder)
+    expect(held(receiver)).toEqual(wanted(AFTER))
+    expect((await (await elsewhere(one)).project.plan()).counts).toMatchObject({ add: 0, change: 0, remove: 0, unchanged: AFTER.length })
+  })
+
   it('sends nothing whose intent could not be stored, when the server goes down in the middle', async () => {
     const one = await begin()
     const run = await sending(one, 2)

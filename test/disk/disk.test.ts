@@ -1,11 +1,12 @@
 /** State that can't be written, has no room, or is not what it should be: a clear error, nothing sent twice, nothing lost. */
 import { execFileSync } from 'node:child_process'
-import { chownSync, closeSync, openSync, writeSync } from 'node:fs'
+import { chownSync } from 'node:fs'
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { expectConverged, expectNoFalseDone, makeProject, people, type Ended, type TestProject } from '../support/project.ts'
+import { canMount, fillDisk, isRoot, works } from '../support/rights.ts'
 import { startReceiver, type Receiver } from '../support/receiver.ts'
 
 const BEFORE = people(0, 40)
@@ -47,20 +48,10 @@ async function expectRecovery(): Promise<void> {
   await expectConverged(project, receiver, AFTER)
 }
 
-const isRoot = process.getuid?.() === 0
 const NOBODY = 65_534
 /** Rights bind no superuser: then the program runs as somebody else. */
 const through = isRoot ? ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'] : []
 const canDrop = !isRoot || works(...through, process.execPath, '--version')
-
-function works(program = '', ...args: string[]): boolean {
-  try {
-    execFileSync(program, args, { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
 
 function give(): void {
   if (isRoot) execFileSync('chown', ['-R', `${NOBODY}:${NOBODY}`, project.root])
@@ -107,24 +98,9 @@ describe.skipIf(!canDrop)('a state folder that may not be written', () => {
 })
 
 const MOUNT = ['-t', 'tmpfs', '-o', 'size=24m,mode=0700', 'tmpfs']
-const canMount = isRoot && works('sh', '-c', 'd=$(mktemp -d) && mount -t tmpfs -o size=1m tmpfs "$d" && umount "$d" && rmdir "$d"')
 
 const state = (): string => join(project.root, '.cdp-sync')
 const ballast = (): string => join(state(), 'ballast')
-
-/** Takes all room but `free` bytes. */
-function fill(free = 0): void {
-  const file = openSync(ballast(), 'w', 0o600)
-  const kilobyte = Buffer.alloc(1024)
-  let size = 0
-  try {
-    for (;;) size += writeSync(file, kilobyte)
-  } catch (error) {
-    expect((error as NodeJS.ErrnoException).code).toBe('ENOSPC')
-  }
-  closeSync(file)
-  if (free > 0) execFileSync('truncate', ['-s', String(size - free), ballast()])
-}
 
 describe.skipIf(!canMount)('a disk that is full', () => {
   beforeEach(async () => {
@@ -135,7 +111,7 @@ describe.skipIf(!canMount)('a disk that is full', () => {
   })
 
   it('before the run: nothing is sent', async () => {
-    fill()
+    fillDisk(ballast())
     await expectRefusal(project.run(['run']), /CDP\d{4}/)
     await rm(ballast())
     await expectRecovery()
@@ -148,7 +124,7 @@ describe.skipIf(!canMount)('a disk that is full', () => {
       plan: `cnry-${Math.sin(i)}-${Math.cos(i)}`,
     }))
     await project.rows(wide)
-    fill(64 * 1024)
+    fillDisk(ballast(), 64 * 1024)
     await expectRefusal(project.run(['run']), /CDP\d{4}/)
     await rm(ballast())
     await project.rows(AFTER)
@@ -156,7 +132,7 @@ describe.skipIf(!canMount)('a disk that is full', () => {
   })
 
   it.each([16, 64, 300])('with %i kB left', async (kilobytes) => {
-    fill(kilobytes * 1024)
+    fillDisk(ballast(), kilobytes * 1024)
     const { code, stdout, stderr } = await project.run(['run'])
     expect([[0, 1].includes(code ?? -1), stdout + stderr]).toEqual([true, expect.not.stringContaining('CDP4000')])
     await rm(ballast())
@@ -170,7 +146,7 @@ describe.skipIf(!canMount)('a disk that is full', () => {
     await project.write('cdp-sync.yaml', yaml.replace('batch_size: 5, concurrency: 2', 'batch_size: 1, concurrency: 1'))
     const from = receiver.requests.length
     receiver.fault((request) => {
-      if (request.n - from === n) fill()
+      if (request.n - from === n) fillDisk(ballast())
       return undefined
     })
     const { code, stdout, stderr } = await project.run(['run'])
