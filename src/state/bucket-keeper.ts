@@ -1,7 +1,7 @@
 /**
  * States in a bucket. A run works on a copy in a folder of its own; what it leaves there is worth nothing to anybody else.
  * In the bucket `head.json` says which snapshot counts and whether a run is unfinished; it is only replaced on condition,
- * by the holder of the lease. Everything else is written under names that nobody wrote before, or that say what it is.
+ * by the holder of the lease. Everything else is written under names that nobody wrote before.
  */
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
@@ -13,7 +13,7 @@ import { KEEP_RUNS, statePaths, targetFile } from '../records.ts'
 import type { StatePaths } from '../records.ts'
 import { openBucket } from './bucket.ts'
 import type { Bucket, BucketEntry, Note } from './bucket.ts'
-import { copyParts, each, fetchParts, Missing, partKey, listOf, promised, storeParts } from './bucket-parts.ts'
+import { copyParts, each, fetchParts, listOf, Missing, partKey, promised, storeParts } from './bucket-parts.ts'
 import type { PartList } from './bucket-parts.ts'
 import { packRun, readIfThere, unfinishedError, unpackRun } from './carry.ts'
 import type { JournalNote, RunNote } from './carry.ts'

@@ -33,7 +33,7 @@ const REQUESTS = 8
 
 /** An object that another one promises: a reader may be too late, for a run replaced both. */
 export class Missing extends CdpError {}
-export const missing = (bucket: Bucket, key: string): Missing =>
+const missing = (bucket: Bucket, key: string): Missing =>
   new Missing('CDP4001', `The state in ${bucket.url} is damaged: ${key} is missing.`, {
     hint: 'Restore it from a version of the bucket, or a backup. Or `cdp-sync baseline` adopts what the model says today. Nothing was sent.',
   })

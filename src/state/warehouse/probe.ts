@@ -87,8 +87,9 @@ export async function probe(sql: Sql, scope: Scope, request: NarrowRequest, want
   const due =
     dueBefore === null ? '' : ` OR s.confirmed_at < ${dialect.lit(new Date(dueBefore).toISOString().replace('T', ' ').replace('Z', ''))}`
   // Rows that share a key or an address show by this: an address has one key, and a key one address that is not gone.
-  const moved = addressing.byKey ? '' : ' OR s.gone OR m.key IS NULL OR s.key <> m.key'
-  const changed = adding ? `s.uncertain${moved}` : `s.uncertain OR s.gone${due} OR s.hash IS NULL OR s.hash <> m.hash${moved}`
+  const moved = addressing.byKey ? '' : ' OR m.key IS NULL OR s.key <> m.key'
+  const gone = adding && addressing.byKey ? '' : ' OR s.gone'
+  const changed = `s.uncertain${gone}${adding ? '' : `${due} OR s.hash IS NULL OR s.hash <> m.hash`}${moved}`
   // Rows that left matter where something follows from it.
   const left = adding ? 's.uncertain' : `s.uncertain OR NOT (s.gone${removes ? ' AND NOT s.owned' : ''})`
   const differs = `CASE WHEN CASE WHEN s.address IS NULL THEN m.address IS NOT NULL WHEN m.hash IS NULL THEN (${left}) ELSE (${changed}) END THEN TRUE ELSE FALSE END`
